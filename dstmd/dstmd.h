@@ -1,0 +1,657 @@
+/*
+ * What every process of dstmd shares: who the processes are, the messages
+ * that they exchange, the log, process start.
+ *
+ * Messages are fixed width, without pointers, zeroed before they are
+ * filled; addresses are in network byte order, integers in host order
+ * (both ends are on this machine), times in seconds unless named _ms.
+ * A receiver copies a message out and checks every field.
+ */
+#ifndef DSTMD_H
+#define DSTMD_H
+
+#include <sys/types.h>
+
+#include <netinet/in.h>
+
+#include <stdarg.h>
+#include <stdint.h>
+
+#define DSTMD_VERSION		"0.1"
+#define TSP_PORT		3653	/* RFC 5572, 6 */
+
+/* Limits that more than one process must agree on. */
+#define TSP_LINE_MAX		2048	/* octets of a line, with its CRLF */
+#define TSP_BODY_MAX		8192	/* octets of a framed message */
+#define TSP_REPLY_MAX		4000	/* octets that field clients can read */
+#define SASL_BLOB_MAX		1536	/* octets of a SASL step, decoded */
+#define NAME_MAX_LEN		64	/* user, pool, TEP and server names */
+#define NAME_SIZE		(NAME_MAX_LEN + 1)
+#define MECH_SIZE		24
+#define IFNAME_SIZE		16
+#define TEP_MAX			64	/* TEPs that one server knows */
+#define POOL_MAX		64
+#define SERVER_MAX		8	/* servers that one node knows */
+#define LISTEN_MAX		16
+#define CONN_MAX		65536	/* TSP connections at one time */
+#define TUNNEL_DEV_MAX		16	/* tunnel interfaces of one daemon */
+
+enum proc_id {
+	PROC_PRIV,		/* the privileged parent */
+	PROC_SESSION,		/* TSP */
+	PROC_PARSER,		/* XML */
+	PROC_AUTH,		/* SASL */
+	PROC_STORE,		/* SQLite */
+	PROC_TUNNEL,		/* user-space data plane */
+	PROC_CONTROL,		/* dstmctl, by the control socket */
+	PROC_NPROC
+};
+
+/* SASL mechanisms, as a set of bits. mech.c knows their names. */
+#define MECH_ANONYMOUS		0x0001
+#define MECH_SCRAM_SHA_256	0x0002
+#define MECH_ALL		(MECH_ANONYMOUS | MECH_SCRAM_SHA_256)
+
+enum conn_kind {
+	CONN_NONE,
+	CONN_ACCEPTED,		/* a client came to our listener */
+	CONN_TO_TEP,		/* as server, we called a TEP */
+	CONN_TO_SERVER		/* as node, we called a server */
+};
+
+/*
+ * A TSP connection. The session process numbers them: id is a slot below
+ * CONN_MAX, gen grows with each use of the slot, so that what is said of
+ * a closed connection never reaches the next one in its slot. gen is
+ * never 0.
+ */
+struct conn_ref {
+	uint32_t	 id;
+	uint32_t	 gen;
+};
+
+/*
+ * A message type is unique over all links. The comment gives the
+ * direction(s), and + fd where a descriptor goes along.
+ */
+enum msg_type {
+	MSG_NONE,
+
+	/* every child */
+	MSG_LINK,		/* priv > child + fd: a link to another child */
+	MSG_VERBOSE,		/* priv > child */
+	MSG_READY,		/* child > priv: started, sandboxed, set up */
+	MSG_CONF_END,		/* priv > child: configuration is complete */
+
+	/* session: configuration and connections */
+	MSG_SESSION_CONF,	/* priv > session */
+	MSG_LISTEN,		/* priv > session + fd */
+	MSG_CONN_OPEN,		/* session > priv + fd: asks for CONN_READY */
+	MSG_CONN_READY,		/* priv > session: authentication may start */
+	MSG_CONN_CLOSE,		/* session > priv: gone; priv > session: end it */
+	MSG_DIAL,		/* session > priv: asks for DIALLED */
+	MSG_DIALLED,		/* priv > session + fd (none where it failed) */
+
+	/* authentication */
+	MSG_AUTH_SECRETS,	/* priv > auth + fd: file of stored keys */
+	MSG_AUTH_CRED,		/* priv > auth + fd: our own name, password file */
+	MSG_AUTH_START,		/* session > auth, tail: first blob */
+	MSG_AUTH_STEP,		/* session > auth, tail: blob */
+	MSG_AUTH_NEXT,		/* auth > session, tail: blob for the peer */
+	MSG_AUTH_ABORT,		/* session > auth */
+	MSG_AUTH_VERDICT,	/* auth > priv: only of success */
+	MSG_AUTH_DONE,		/* priv > session: who the peer is */
+
+	/* parser */
+	MSG_PARSE,		/* session > parser, tail: the XML */
+	MSG_PARSED,		/* parser > session */
+
+	/* requests of nodes to our server, of servers to our TEP */
+	MSG_LEASE_REQUEST,	/* session > priv */
+	MSG_LEASE_REPLY,	/* priv > session */
+	MSG_LEASE_DELETE,	/* priv > session: tell this node, 2.3 */
+
+	/* our server's requests to a TEP on another host */
+	MSG_TEP_CONF,		/* priv > session: keep a connection to it */
+	MSG_TEP_UP,		/* session > priv: authenticated */
+	MSG_TEP_DOWN,		/* session > priv: outstanding jobs are lost */
+	MSG_TEP_REQUEST,	/* priv > session */
+	MSG_TEP_REPLY,		/* session > priv */
+
+	/* our node's lease */
+	MSG_NODE_CONF,		/* priv > session */
+	MSG_NODE_START,		/* priv > session: get a lease and keep it */
+	MSG_NODE_STOP,		/* priv > session: give it back */
+	MSG_NODE_STOPPED,	/* session > priv */
+	MSG_NODE_LEASE,		/* session > priv: granted or renewed */
+	MSG_NODE_DELETE,	/* session > priv: the server took it back */
+
+	/* store */
+	MSG_STORE_LOAD,		/* priv > store */
+	MSG_STORE_LEASE,	/* store > priv: one record of the load */
+	MSG_STORE_LOADED,	/* store > priv: that was all */
+	MSG_STORE_PUT,		/* priv > store: a lease record */
+	MSG_STORE_NODE,		/* priv > store and in the load: node's own */
+	MSG_STORE_DONE,		/* store > priv: durable up to seq */
+	MSG_STORE_FAIL,		/* store > priv: seq .. seq_last not written */
+
+	/* tunnel */
+	MSG_TUNNEL_DEV,		/* priv > tunnel + fd: TUN device */
+	MSG_TUNNEL_SOCK,	/* priv > tunnel + fd: outer raw socket */
+	MSG_TUNNEL_CLOSE,	/* priv > tunnel: forget device and entries */
+	MSG_TUNNEL_ADD,		/* priv > tunnel */
+	MSG_TUNNEL_DEL,		/* priv > tunnel */
+	MSG_TUNNEL_LIST,	/* priv > tunnel: asks for a page */
+	MSG_TUNNEL_ENTRY,	/* tunnel > priv */
+	MSG_TUNNEL_STATS,	/* tunnel > priv: ends the page */
+
+	/* control */
+	MSG_CTL_SHOW,		/* dstmctl > priv */
+	MSG_CTL_RELEASE,	/* dstmctl > priv */
+	MSG_CTL_VERBOSE,	/* dstmctl > priv */
+	MSG_CTL_LEASE,		/* priv > dstmctl */
+	MSG_CTL_POOL,		/* priv > dstmctl */
+	MSG_CTL_SESSION,	/* priv > dstmctl */
+	MSG_CTL_TUNNEL,		/* priv > dstmctl */
+	MSG_CTL_DEV,		/* priv > dstmctl: drop counters of a device */
+	MSG_CTL_PROCESS,	/* priv > dstmctl */
+	MSG_CTL_END,		/* priv > dstmctl: request done or refused */
+
+	MSG_NTYPE
+};
+
+struct msg_link_to {		/* MSG_LINK */
+	uint32_t	 peer;		/* enum proc_id */
+};
+
+struct msg_verbose {		/* MSG_VERBOSE, MSG_CTL_VERBOSE */
+	uint32_t	 verbose;	/* 0 brief, 1 verbose */
+};
+
+/*
+ * Session
+ */
+#define ROLE_SERVER	0x01
+#define ROLE_TEP	0x02
+#define ROLE_NODE	0x04
+
+struct msg_session_conf {	/* MSG_SESSION_CONF */
+	uint32_t	 roles;
+	uint32_t	 max_conns;	/* 1 .. CONN_MAX */
+	uint32_t	 max_source;	/* connections from one IPv6 address */
+	uint32_t	 auth_timeout;	/* s, from accept to authenticated */
+	uint32_t	 idle_timeout;	/* s, authenticated, without a lease */
+	uint32_t	 request_timeout; /* s, for an answer of priv or a TEP */
+};
+
+struct msg_listen {		/* MSG_LISTEN */
+	uint32_t	 listener;	/* 0 .. LISTEN_MAX - 1 */
+	uint32_t	 mechs;		/* offered in CAPABILITY, never 0 */
+};
+
+struct msg_conn_open {		/* MSG_CONN_OPEN + fd: a dup of the socket */
+	struct conn_ref	 conn;
+	uint32_t	 listener;
+};
+
+struct msg_conn {		/* MSG_CONN_READY, MSG_CONN_CLOSE */
+	struct conn_ref	 conn;
+	uint32_t	 ok;		/* READY: 0 is a refusal */
+};
+
+struct msg_dial {		/* MSG_DIAL */
+	struct conn_ref	 conn;
+	uint32_t	 kind;		/* CONN_TO_TEP, CONN_TO_SERVER */
+	uint32_t	 index;		/* of the TEP or server, as configured */
+};
+
+/*
+ * MSG_DIALLED + fd: a socket on which connect(2) is under way, not
+ * blocking; the session waits until it is writable and reads SO_ERROR.
+ * Without fd: error says why (errno).
+ */
+struct msg_dialled {
+	struct conn_ref	 conn;
+	uint32_t	 error;
+	struct in6_addr	 linklocal;	/* of the outgoing interface, or :: */
+};
+
+/*
+ * Authentication. side says who we are in the SASL exchange.
+ */
+#define AUTH_SERVER	1
+#define AUTH_CLIENT	2
+
+struct msg_auth_cred {		/* MSG_AUTH_CRED + fd of the password file */
+	uint32_t	 cred;		/* its number, < TEP_MAX + SERVER_MAX */
+	uint32_t	 mech;		/* the one mechanism to use */
+	char		 name[NAME_SIZE];
+};
+
+struct msg_auth_start {		/* MSG_AUTH_START, tail: blob */
+	struct conn_ref	 conn;
+	uint32_t	 side;
+	uint32_t	 mech;		/* one bit; AUTH_CLIENT: the cred's */
+	uint32_t	 cred;		/* AUTH_CLIENT */
+	uint32_t	 has_blob;	/* AUTH_SERVER: tail is the 1st message */
+};
+
+struct msg_auth_step {		/* MSG_AUTH_STEP, tail: blob */
+	struct conn_ref	 conn;
+};
+
+/*
+ * MSG_AUTH_NEXT, tail: blob to send. AUTH_MORE: send it, wait for the
+ * peer's next. AUTH_OK: as server, send it where has_blob, and the success line
+ * once MSG_AUTH_DONE came too; as client, send it where has_blob, and wait for the
+ * peer's success line. AUTH_FAILED: as server answer 300 and close; as
+ * client close.
+ */
+#define AUTH_MORE	1
+#define AUTH_OK		2
+#define AUTH_FAILED	3
+
+struct msg_auth_next {
+	struct conn_ref	 conn;
+	uint32_t	 result;
+	uint32_t	 has_blob;	/* an empty blob is not no blob */
+};
+
+struct msg_auth_verdict {	/* MSG_AUTH_VERDICT: success, and of whom */
+	struct conn_ref	 conn;
+	uint32_t	 side;
+	uint32_t	 mech;
+	uint32_t	 cred;		/* AUTH_CLIENT */
+	uint32_t	 mutual;	/* the peer proved itself to us as well */
+	char		 name[NAME_SIZE]; /* AUTH_SERVER: the peer's */
+};
+
+struct msg_auth_done {		/* MSG_AUTH_DONE */
+	struct conn_ref	 conn;
+	uint32_t	 ok;		/* 0: authenticated, but not wanted here */
+	uint32_t	 is_server;	/* the peer is a DSTM server, we its TEP */
+	char		 name[NAME_SIZE];
+};
+
+/*
+ * Leases. A request of a node (or, where the peer is a configured server,
+ * of a server to our TEP). priv answers each with one MSG_LEASE_REPLY.
+ */
+enum lease_op {
+	OP_CREATE = 1,		/* draft 4.1; with an IPv4, 4.2: renewal */
+	OP_INFO,		/* RFC 5572: state of the lease */
+	OP_DELETE		/* release; a reject is one too */
+};
+
+struct msg_lease_request {	/* MSG_LEASE_REQUEST */
+	struct conn_ref	 conn;
+	uint32_t	 req;		/* echoed in the reply */
+	uint32_t	 op;
+	uint32_t	 has_v4;
+	uint32_t	 lifetime;	/* s, wanted; 0: not said */
+	struct in_addr	 v4;
+	struct in6_addr	 v6;		/* global; :: where not said */
+};
+
+/*
+ * MSG_LEASE_REPLY. status is a TSP code (tsp.h); the rest is valid with
+ * STATUS_OK alone. MSG_LEASE_DELETE uses the same struct, with req and
+ * status 0: the draft's 4.3, to the node.
+ */
+struct msg_lease_reply {
+	struct conn_ref	 conn;
+	uint32_t	 req;
+	uint32_t	 status;
+	uint32_t	 op;		/* the request's */
+	uint32_t	 lifetime;	/* s, that remain */
+	struct in_addr	 v4;		/* node's */
+	struct in6_addr	 v6;		/* node's */
+	struct in_addr	 tep4;
+	struct in6_addr	 tep6;
+};
+
+/*
+ * TEPs on other hosts
+ */
+struct msg_tep_conf {		/* MSG_TEP_CONF */
+	uint32_t	 tep;
+	uint32_t	 cred;
+	uint32_t	 mech;
+	char		 name[NAME_SIZE];	/* for the log */
+};
+
+struct msg_tep_state {		/* MSG_TEP_UP, MSG_TEP_DOWN */
+	uint32_t	 tep;
+	struct conn_ref	 conn;
+};
+
+struct msg_tep_request {	/* MSG_TEP_REQUEST */
+	uint32_t	 tep;
+	uint32_t	 op;		/* OP_CREATE, OP_DELETE */
+	uint64_t	 job;		/* echoed in the reply */
+	uint32_t	 lifetime;
+	struct in_addr	 v4;
+	struct in6_addr	 v6;
+};
+
+struct msg_tep_reply {		/* MSG_TEP_REPLY */
+	uint32_t	 tep;
+	uint32_t	 status;
+	uint64_t	 job;
+	struct in_addr	 tep4;
+	struct in6_addr	 tep6;
+};
+
+/*
+ * The node role
+ */
+struct msg_node_conf {		/* MSG_NODE_CONF */
+	uint32_t	 nservers;	/* 1 .. SERVER_MAX, tried in order */
+	uint32_t	 mech;
+	uint32_t	 cred;		/* the first server's; + i the others' */
+	uint32_t	 lifetime;	/* s, wanted; 0: the server's default */
+};
+
+struct msg_node_start {		/* MSG_NODE_START */
+	uint32_t	 has_v4;	/* ask for the address held before */
+	struct in_addr	 v4;
+};
+
+struct msg_node_lease {		/* MSG_NODE_LEASE */
+	struct conn_ref	 conn;
+	uint32_t	 lifetime;
+	struct in_addr	 v4;
+	struct in6_addr	 v6;
+	struct in_addr	 tep4;
+	struct in6_addr	 tep6;
+};
+
+struct msg_node_delete {	/* MSG_NODE_DELETE */
+	struct conn_ref	 conn;
+	struct in_addr	 v4;
+};
+
+/*
+ * Store. Times are wall clock seconds (UTC).
+ */
+enum lease_rec_state {
+	REC_BOUND = 1,		/* held until rec.until */
+	REC_ENDED,		/* ended at rec.until, the TEP has not
+				 * confirmed yet */
+	REC_CLOSED		/* ended, confirmed at rec.until: quarantine,
+				 * then free; kept for the sticky address */
+};
+
+struct lease_rec {
+	struct in_addr	 v4;
+	struct in6_addr	 v6;
+	uint32_t	 mech;
+	uint32_t	 state;
+	int64_t		 since;		/* first granted */
+	int64_t		 until;
+	struct in_addr	 tep4;
+	struct in6_addr	 tep6;
+	char		 name[NAME_SIZE];	/* user */
+	char		 tep[NAME_SIZE];
+};
+
+struct msg_store_lease {	/* MSG_STORE_PUT, MSG_STORE_LEASE */
+	uint64_t	 seq;		/* PUT: grows by 1; LEASE: 0 */
+	struct lease_rec rec;
+};
+
+struct node_rec {		/* the lease that this node holds */
+	uint32_t	 valid;
+	struct in_addr	 v4;
+	int64_t		 until;
+};
+
+struct msg_store_node {		/* MSG_STORE_NODE; seq as in PUT */
+	uint64_t	 seq;
+	struct node_rec	 rec;
+};
+
+struct msg_store_done {		/* MSG_STORE_DONE, MSG_STORE_FAIL */
+	uint64_t	 seq;		/* DONE: all up to and with this one */
+	uint64_t	 seq_last;	/* FAIL: the last of the failed run */
+	uint32_t	 error;		/* FAIL: errno-like; 0 unknown */
+};
+
+struct msg_store_loaded {	/* MSG_STORE_LOADED */
+	uint64_t	 count;
+};
+
+/*
+ * Tunnel process. dev numbers the interfaces.
+ */
+struct msg_tunnel_dev {		/* MSG_TUNNEL_DEV, _SOCK, _CLOSE */
+	uint32_t	 dev;
+	uint32_t	 is_node;	/* one entry: all goes to the TEP */
+	uint32_t	 mtu;		/* inner, octets */
+	struct in6_addr	 local;		/* outer, ours */
+};
+
+struct msg_tunnel_entry {	/* MSG_TUNNEL_ADD, _DEL, _ENTRY */
+	uint32_t	 dev;
+	struct in_addr	 v4;		/* inner, the node's */
+	struct in6_addr	 v6;		/* outer, the far end's */
+	uint64_t	 in_packets;	/* ENTRY: out of the tunnel */
+	uint64_t	 in_bytes;	/* inner octets */
+	uint64_t	 out_packets;	/* into the tunnel */
+	uint64_t	 out_bytes;
+	uint64_t	 cookie;	/* ENTRY: LIST's */
+};
+
+struct msg_tunnel_list {	/* MSG_TUNNEL_LIST: ask for one page */
+	uint64_t	 cookie;	/* echoed */
+	uint32_t	 dev;
+	uint32_t	 slot;		/* 0, then STATS's next */
+	uint32_t	 max;		/* entries of a page */
+};
+
+enum tunnel_drop {
+	DROP_INNER_SOURCE,	/* inner source is nobody's lease */
+	DROP_OUTER_SOURCE,	/* outer source is not that lease's node */
+	DROP_NO_LEASE,		/* inner destination has no lease */
+	DROP_MALFORMED,		/* not an IPv4 packet */
+	DROP_ECN,		/* RFC 6040, 4.2: CE outside, not ECT inside */
+	DROP_QUEUE,		/* the next hop would not take it */
+	DROP_NREASON
+};
+
+struct msg_tunnel_stats {	/* MSG_TUNNEL_STATS: end of a page */
+	uint64_t	 cookie;
+	uint32_t	 dev;
+	uint32_t	 next;		/* 0: no more entries */
+	uint32_t	 entries;	/* of the device, all */
+	uint64_t	 drops[DROP_NREASON];
+};
+
+/*
+ * Control: dstmctl and priv. A request gets any number of rows, then one
+ * MSG_CTL_END.
+ */
+enum ctl_show {
+	SHOW_LEASES = 1, SHOW_POOLS, SHOW_SESSIONS, SHOW_TUNNELS, SHOW_PROCESSES
+};
+
+struct msg_ctl_show {
+	uint32_t	 what;
+};
+
+struct msg_ctl_release {	/* server: v4's lease is revoked;
+				 * node: v4 0.0.0.0, our own is given back */
+	struct in_addr	 v4;
+};
+
+enum ctl_lease_state {		/* what SHOW_LEASES tells */
+	CTL_RESERVED = 1, CTL_BOUND, CTL_CLOSING, CTL_QUARANTINE
+};
+
+struct msg_ctl_lease {
+	struct in_addr	 v4;
+	struct in6_addr	 v6;
+	struct in_addr	 tep4;
+	struct in6_addr	 tep6;
+	uint32_t	 state;
+	uint32_t	 role;		/* ROLE_SERVER, ROLE_TEP, ROLE_NODE:
+					 * whose table the row is from */
+	uint32_t	 mech;
+	uint32_t	 renewals;
+	int64_t		 since;		/* wall clock */
+	int64_t		 remains;	/* s; of the quarantine in that state */
+	char		 name[NAME_SIZE];	/* user; TEP: the server */
+	char		 pool[NAME_SIZE];
+	char		 tep[NAME_SIZE];
+};
+
+struct msg_ctl_pool {
+	uint32_t	 size;
+	uint32_t	 free;
+	uint32_t	 bound;
+	uint32_t	 reserved;
+	uint32_t	 closing;
+	uint32_t	 quarantine;
+	uint64_t	 granted;	/* since the start */
+	uint64_t	 exhausted;	/* 306s since the start */
+	char		 name[NAME_SIZE];
+	char		 tep[NAME_SIZE];
+};
+
+struct msg_ctl_session {
+	struct conn_ref	 conn;
+	uint32_t	 kind;		/* enum conn_kind */
+	uint32_t	 mech;		/* 0: not authenticated yet */
+	int64_t		 age;		/* s */
+	struct in6_addr	 peer;
+	uint32_t	 port;
+	uint32_t	 leases;
+	char		 name[NAME_SIZE];
+};
+
+struct msg_ctl_dev {		/* precedes its MSG_CTL_TUNNEL rows */
+	uint32_t	 dev;
+	uint32_t	 mtu;
+	uint32_t	 is_node;
+	uint32_t	 entries;
+	struct in6_addr	 local;
+	uint64_t	 drops[DROP_NREASON];
+	char		 ifname[IFNAME_SIZE];
+	char		 tep[NAME_SIZE];
+};
+
+/* MSG_CTL_TUNNEL is a struct msg_tunnel_entry */
+
+struct msg_ctl_process {
+	uint32_t	 proc;		/* enum proc_id */
+	uint32_t	 pid;
+	uint32_t	 uid;
+	uint32_t	 restarts;
+	int64_t		 uptime;	/* s */
+	uint64_t	 sent;		/* messages priv sent to it */
+	uint64_t	 received;
+	uint64_t	 queued;	/* octets waiting for it */
+};
+
+struct msg_ctl_end {
+	uint32_t	 ok;
+	char		 text[128];	/* what went wrong, for a person */
+};
+
+/* log.c */
+
+/*
+ * log_init: the name in front of each line and where lines go: LOG_STDERR
+ * (foreground), LOG_SYSLOG (the parent as daemon), LOG_PIPE (a child of a
+ * daemon: fd 2 is a pipe to the parent, lines begin with <priority>).
+ * log_warn adds strerror(errno). fatal and fatalx are for our own bugs and
+ * do not return: exit status 1. None ever logs a secret. Text from outside
+ * is made visible (vis(3)), so that it cannot forge a line.
+ */
+enum log_dest { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_PIPE };
+void		 log_init(const char *, enum log_dest, int);
+void		 log_setverbose(int);
+int		 log_getverbose(void);
+void		 log_line(int, const char *);	/* from a child: priority, text */
+void		 log_warn(const char *, ...)
+		    __attribute__((__format__ (printf, 1, 2)));
+void		 log_warnx(const char *, ...)
+		    __attribute__((__format__ (printf, 1, 2)));
+void		 log_info(const char *, ...)
+		    __attribute__((__format__ (printf, 1, 2)));
+void		 log_debug(const char *, ...)
+		    __attribute__((__format__ (printf, 1, 2)));
+void		 fatal(const char *, ...)
+		    __attribute__((__noreturn__, __format__ (printf, 1, 2)));
+void		 fatalx(const char *, ...)
+		    __attribute__((__noreturn__, __format__ (printf, 1, 2)));
+
+/* mech.c */
+
+/* The registered name of one mechanism bit, or NULL. */
+const char	*mech_name(uint32_t);
+/* The bit of a name, case ignored, exact otherwise; 0: none of ours. */
+uint32_t	 mech_bit(const char *);
+/* [A-Za-z0-9._-]{1,64}, and not "anonymous" in any case: 1, else 0. */
+int		 name_valid(const char *);
+
+/* addr.c */
+
+/*
+ * Text of an address, in one of eight static buffers: for the log and for
+ * tables, up to eight in one call.
+ */
+const char	*log_in(struct in_addr);
+const char	*log_in6(const struct in6_addr *);
+/*
+ * in6_usable: a global unicast address that may be an outer end (not ::,
+ * loopback, multicast, link-local, site-local, v4-mapped or -compatible).
+ * in_usable: an IPv4 unicast address that may be leased or be a TEP's
+ * (not 0/8, 127/8, 224/3, 255.255.255.255, 169.254/16). 1 or 0.
+ */
+int		 in6_usable(const struct in6_addr *);
+int		 in_usable(struct in_addr);
+/* Does the address lie in prefix/len? len 0 .. 128. */
+int		 in6_match(const struct in6_addr *, const struct in6_addr *, int);
+
+/* clock.c */
+
+/*
+ * Milliseconds of a clock that never steps and counts suspended time
+ * (CLOCK_BOOTTIME): for timers. Seconds of the wall clock (UTC): for
+ * records.
+ */
+int64_t		 now_ms(void);
+int64_t		 now_wall(void);
+
+/* procname.c */
+
+/* "session", ...; of an unknown number "?". */
+const char	*proc_name(uint32_t);
+
+/* proc.c */
+
+#define PROC_FD_PRIV	3	/* a child's link to the parent */
+#define PROC_FD_ROOT	4	/* the directory that becomes its root */
+
+/*
+ * The start of every child, called once at the top of its main() after
+ * its libraries have been loaded and warmed up. The parent executes
+ *	PATH uid gid log verbose [probe]
+ * with the link on PROC_FD_PRIV and the root directory on PROC_FD_ROOT.
+ * Renames the process, drops to uid and gid (both > 0; proves that they
+ * cannot come back), changes root, sets the limits, enters the sandbox of
+ * that process (sandbox.h). All or fatal. Descriptors other than 0-3 are
+ * closed. SIGPIPE is ignored; SIGHUP, SIGINT, SIGUSR1 and SIGTERM too: a child ends
+ * when its parent closes the link.
+ */
+void		 proc_child(enum proc_id, int, char *[]);
+/*
+ * The `closed' of a child's link to its parent: ends the process, with
+ * status 0 where the parent closed it, 1 (logged) where it is broken.
+ */
+struct msglink;
+void		 proc_closed(struct msglink *, const char *)
+		    __attribute__((__noreturn__));
+
+#endif /* DSTMD_H */

@@ -1,0 +1,18 @@
+/* Apart from proc.c, which needs the sandbox: dstmctl shows names too. */
+#include "dstmd/dstmd.h"
+
+static const char *const names[PROC_NPROC] = {
+	[PROC_PRIV]	= "priv",
+	[PROC_SESSION]	= "session",
+	[PROC_PARSER]	= "parser",
+	[PROC_AUTH]	= "auth",
+	[PROC_STORE]	= "store",
+	[PROC_TUNNEL]	= "tunnel",
+	[PROC_CONTROL]	= "control",
+};
+
+const char *
+proc_name(uint32_t id)
+{
+	return (id < PROC_NPROC ? names[id] : "?");
+}
