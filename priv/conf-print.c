@@ -1,0 +1,222 @@
+#include <sys/types.h>
+
+#include <netinet/in.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "dstmd/dstmd.h"
+#include "priv/conf.h"
+
+/* As the lexer reads it back. */
+static void
+print_string(FILE *f, const char *s)
+{
+	putc('"', f);
+	for (; *s != '\0'; s++) {
+		if (*s == '"' || *s == '\\')
+			putc('\\', f);
+		putc(*s, f);
+	}
+	putc('"', f);
+}
+
+static void
+print_setting(FILE *f, const char *what, const char *s)
+{
+	fprintf(f, "%s ", what);
+	print_string(f, s);
+	putc('\n', f);
+}
+
+static void
+print_login(FILE *f, const struct conf_login *l)
+{
+	fprintf(f, "\tlogin \"%s\" password ", l->name);
+	print_string(f, l->password);
+	putc('\n', f);
+}
+
+static void
+print_interface(FILE *f, const char *ifname, uint32_t mtu)
+{
+	fprintf(f, "\tinterface ");
+	print_string(f, ifname);
+	if (mtu != 0)
+		fprintf(f, " mtu %u", mtu);
+	putc('\n', f);
+}
+
+static void
+print_mechs(FILE *f, uint32_t mechs)
+{
+	static const struct { uint32_t bit; const char *name; } words[] = {
+		{ MECH_SCRAM_SHA_256,	"scram-sha-256" },
+		{ MECH_ANONYMOUS,	"anonymous" },
+	};
+	const char *sep = "";
+	size_t i;
+
+	fprintf(f, "\tauth ");
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if ((mechs & words[i].bit) == 0)
+			continue;
+		fprintf(f, "%s%s", sep, words[i].name);
+		sep = ", ";
+	}
+	putc('\n', f);
+}
+
+static void
+print_listen(FILE *f, const struct conf *conf, uint32_t role)
+{
+	uint32_t i;
+
+	for (i = 0; i < conf->nlisten; i++)
+		if (conf->listen[i].role & role)
+			fprintf(f, "\tlisten on %s port %u\n",
+			    log_in6(&conf->listen[i].addr),
+			    conf->listen[i].port);
+}
+
+static void
+print_tep(FILE *f, const struct conf *conf, const struct conf_tep *t,
+    int listens)
+{
+	const struct conf_peer *s;
+	uint32_t i, j;
+
+	fprintf(f, "\ntep \"%s\" {\n", t->name);
+	if (!t->local) {
+		fprintf(f, "\tconnect to %s port %u\n", log_in6(&t->connect),
+		    t->port);
+		print_login(f, &t->login);
+		fprintf(f, "}\n");
+		return;
+	}
+	fprintf(f, "\taddress %s %s\n", log_in6(&t->addr6), log_in(t->addr4));
+	print_interface(f, t->ifname, t->mtu);
+	if (listens)
+		print_listen(f, conf, ROLE_TEP);
+	for (i = 0; i < t->npeers; i++) {
+		s = &t->peers[i];
+		fprintf(f, "\tserver \"%s\" {\n", s->name);
+		for (j = 0; j < s->nprefixes; j++)
+			fprintf(f, "\t\tallow %s/%d\n",
+			    log_in(s->prefixes[j].addr), s->prefixes[j].len);
+		fprintf(f, "\t}\n");
+	}
+	fprintf(f, "}\n");
+}
+
+static void
+print_pool(FILE *f, const struct conf_pool *p)
+{
+	const struct conf_written *w;
+	uint32_t i;
+
+	fprintf(f, "\tpool \"%s\" {\n", p->name);
+	for (i = 0; i < p->nwritten; i++) {
+		w = &p->written[i];
+		fprintf(f, "\t\t%s%s", w->exclude ? "exclude " : "",
+		    log_in(w->r.lo));
+		if (w->plen == 0)
+			fprintf(f, " - %s", log_in(w->r.hi));
+		else if (w->plen < 32)
+			fprintf(f, "/%d", w->plen);
+		putc('\n', f);
+	}
+	fprintf(f, "\t\ttep \"%s\"\n\t}\n", p->tep_name);
+}
+
+static void
+print_user(FILE *f, const struct conf *conf, const struct conf_user *u)
+{
+	uint32_t i;
+
+	if (u->mech == MECH_ANONYMOUS)
+		fprintf(f, "\tanonymous {\n");
+	else if (u->name[0] == '\0')
+		fprintf(f, "\tuser default {\n");
+	else
+		fprintf(f, "\tuser \"%s\" {\n", u->name);
+	for (i = 0; i < u->policy.npools; i++)
+		fprintf(f, "\t\tpool \"%s\"\n",
+		    conf->pools[u->policy.pools[i]].name);
+	fprintf(f, "\t\tleases %u\n", u->policy.max_leases);
+	for (i = 0; i < u->nprefixes; i++)
+		fprintf(f, "\t\tprefix %s/%d\n", log_in6(&u->prefixes[i].addr),
+		    u->prefixes[i].len);
+	fprintf(f, "\t}\n");
+}
+
+static void
+print_server(FILE *f, const struct conf *conf)
+{
+	uint32_t i;
+
+	fprintf(f, "\nserver {\n");
+	print_listen(f, conf, ROLE_SERVER);
+	print_mechs(f, conf->server_mechs);
+	fprintf(f, "\tlifetime %u min %u max %u\n\tquarantine %u\n",
+	    conf->limits.lifetime, conf->limits.lifetime_min,
+	    conf->limits.lifetime_max, conf->limits.quarantine);
+	for (i = 0; i < conf->npools; i++)
+		print_pool(f, &conf->pools[i]);
+	for (i = 0; i < conf->nusers; i++)
+		print_user(f, conf, &conf->users[i]);
+	fprintf(f, "}\n");
+}
+
+static void
+print_node(FILE *f, const struct conf_node *n)
+{
+	uint32_t i;
+
+	fprintf(f, "\nnode {\n");
+	for (i = 0; i < n->nservers; i++)
+		fprintf(f, "\tserver %s port %u\n",
+		    log_in6(&n->servers[i].addr), n->servers[i].port);
+	print_mechs(f, n->mech);
+	if (n->login.name[0] != '\0')
+		print_login(f, &n->login);
+	print_interface(f, n->ifname, n->mtu);
+	if (!IN6_IS_ADDR_UNSPECIFIED(&n->addr))
+		fprintf(f, "\taddress %s\n", log_in6(&n->addr));
+	if (n->lifetime != 0)
+		fprintf(f, "\tlifetime %u\n", n->lifetime);
+	if (!n->route)
+		fprintf(f, "\tno route\n");
+	else if (n->table != 0)
+		fprintf(f, "\troute table %u\n", n->table);
+	else
+		fprintf(f, "\troute metric %u\n", n->metric);
+	fprintf(f, "}\n");
+}
+
+void
+conf_print(const struct conf *conf, FILE *f)
+{
+	uint32_t i;
+	int listens = 1;
+
+	print_setting(f, "control", conf->control);
+	print_setting(f, "store", conf->store);
+	if (conf->secrets[0] != '\0')
+		print_setting(f, "secrets", conf->secrets);
+	fprintf(f, "limits {\n\tconnections %u\n\tper-source %u\n"
+	    "\tauth-timeout %u\n\tidle-timeout %u\n\trequest-timeout %u\n}\n",
+	    conf->max_conns, conf->max_source, conf->auth_timeout,
+	    conf->idle_timeout, conf->request_timeout);
+	/* Listeners are the daemon's: said in the first tep that needs one. */
+	for (i = 0; i < conf->nteps; i++) {
+		print_tep(f, conf, &conf->teps[i],
+		    listens && conf->teps[i].npeers > 0);
+		if (conf->teps[i].npeers > 0)
+			listens = 0;
+	}
+	if (conf->roles & ROLE_SERVER)
+		print_server(f, conf);
+	if (conf->roles & ROLE_NODE)
+		print_node(f, &conf->node);
+}

@@ -1,0 +1,294 @@
+/*
+ * TSP connections as the kernel and the auth process know them. The session
+ * process gives their numbers; who the peer is comes from the socket itself
+ * and from auth's verdict, never from session.
+ */
+#include <sys/types.h>
+#include <sys/socket.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "priv/netlink.h"
+#include "priv/priv.h"
+
+static struct pconn	*conns[CONN_MAX];
+
+static void
+conn_free(struct pconn *c)
+{
+	conns[c->ref.id] = NULL;
+	server_conn_gone(c->ref);
+	free(c);
+}
+
+struct pconn *
+conn_find(struct conn_ref ref)
+{
+	struct pconn *c;
+
+	if (ref.id >= CONN_MAX || (c = conns[ref.id]) == NULL ||
+	    c->ref.gen != ref.gen)
+		return (NULL);
+	return (c);
+}
+
+struct pconn *
+conn_next(uint32_t id)
+{
+	for (; id < CONN_MAX; id++)
+		if (conns[id] != NULL)
+			return (conns[id]);
+	return (NULL);
+}
+
+void
+conn_drop_all(void)
+{
+	struct pconn *c;
+
+	for (c = conn_next(0); c != NULL; c = conn_next(c->ref.id + 1))
+		conn_free(conns[c->ref.id]);
+}
+
+/* A new connection in the slot of ref; NULL: ref can not be. */
+static struct pconn *
+conn_new(struct conn_ref ref, enum conn_kind kind, uint32_t index)
+{
+	struct pconn *c;
+
+	if (ref.id >= CONN_MAX || ref.gen == 0)
+		return (NULL);
+	if (conns[ref.id] != NULL)
+		conn_free(conns[ref.id]);
+	if ((c = calloc(1, sizeof(*c))) == NULL)
+		fatal(NULL);
+	c->ref = ref;
+	c->kind = kind;
+	c->index = index;
+	c->since_ms = now_ms();
+	conns[ref.id] = c;
+	return (c);
+}
+
+static int
+conn_addresses(struct pconn *c, int fd)
+{
+	struct sockaddr_in6 local, peer;
+	socklen_t len;
+
+	len = sizeof(local);
+	if (getsockname(fd, (struct sockaddr *)&local, &len) == -1 ||
+	    len != sizeof(local) || local.sin6_family != AF_INET6)
+		return (-1);
+	c->local = local.sin6_addr;
+	if (c->kind != CONN_ACCEPTED)
+		return (0);
+	len = sizeof(peer);
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) == -1 ||
+	    len != sizeof(peer) || peer.sin6_family != AF_INET6)
+		return (-1);
+	c->peer = peer.sin6_addr;
+	c->port = ntohs(peer.sin6_port);
+	c->index = (uint32_t)listen_match(&local);
+	return (c->index < priv.conf->nlisten ? 0 : -1);
+}
+
+void
+conn_open(struct msglink *l, struct msg *m)
+{
+	struct msg_conn_open mo;
+	struct msg_conn reply;
+	struct pconn *c;
+
+	memcpy(&mo, m->data, sizeof(mo));
+	memset(&reply, 0, sizeof(reply));
+	reply.conn = mo.conn;
+	if ((c = conn_new(mo.conn, CONN_ACCEPTED, 0)) == NULL)
+		log_warnx("session: connection %u.%u can not be", mo.conn.id,
+		    mo.conn.gen);
+	else if (conn_addresses(c, m->fd) == -1) {
+		/* The peer may have gone already, which is no fault. */
+		log_debug("connection %u.%u has no peer", mo.conn.id,
+		    mo.conn.gen);
+		conn_free(c);
+	} else
+		reply.ok = 1;
+	msg_put(l, MSG_CONN_READY, &reply, sizeof(reply));
+}
+
+void
+conn_close(struct msglink *l, struct msg *m)
+{
+	struct msg_conn mc;
+	struct pconn *c;
+
+	(void)l;
+	memcpy(&mc, m->data, sizeof(mc));
+	if ((c = conn_find(mc.conn)) != NULL)
+		conn_free(c);
+}
+
+static int
+dial_target(const struct msg_dial *md, struct sockaddr_in6 *to)
+{
+	const struct conf *conf = priv.conf;
+
+	memset(to, 0, sizeof(*to));
+	to->sin6_family = AF_INET6;
+	if (md->kind == CONN_TO_TEP && md->index < conf->nteps &&
+	    !conf->teps[md->index].local) {
+		to->sin6_addr = conf->teps[md->index].connect;
+		to->sin6_port = htons(conf->teps[md->index].port);
+		return (0);
+	}
+	if (md->kind == CONN_TO_SERVER && (conf->roles & ROLE_NODE) &&
+	    md->index < conf->node.nservers) {
+		to->sin6_addr = conf->node.servers[md->index].addr;
+		to->sin6_port = htons(conf->node.servers[md->index].port);
+		return (0);
+	}
+	return (-1);
+}
+
+/* A socket that connects: to what is configured, nowhere else. */
+static int
+dial_socket(struct pconn *c, const struct sockaddr_in6 *to)
+{
+	struct sockaddr_in6 from;
+	int fd;
+
+	fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return (-1);
+	if (c->kind == CONN_TO_SERVER &&
+	    !IN6_IS_ADDR_UNSPECIFIED(&priv.conf->node.addr)) {
+		memset(&from, 0, sizeof(from));
+		from.sin6_family = AF_INET6;
+		from.sin6_addr = priv.conf->node.addr;
+		if (bind(fd, (struct sockaddr *)&from, sizeof(from)) == -1)
+			goto fail;
+	}
+	if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) == -1 &&
+	    errno != EINPROGRESS)
+		goto fail;
+	if (conn_addresses(c, fd) == -1) {
+		errno = EADDRNOTAVAIL;
+		goto fail;
+	}
+	return (fd);
+ fail:
+	close(fd);
+	return (-1);
+}
+
+void
+conn_dial(struct msglink *l, struct msg *m)
+{
+	struct msg_dial md;
+	struct msg_dialled reply;
+	struct sockaddr_in6 to;
+	struct pconn *c;
+	int fd = -1;
+
+	memcpy(&md, m->data, sizeof(md));
+	memset(&reply, 0, sizeof(reply));
+	reply.conn = md.conn;
+	reply.error = EINVAL;
+	if (dial_target(&md, &to) == -1 || (c = conn_new(md.conn,
+	    (enum conn_kind)md.kind, md.index)) == NULL)
+		log_warnx("session: dials what is not configured");
+	else if ((fd = dial_socket(c, &to)) == -1) {
+		reply.error = (uint32_t)errno;
+		conn_free(c);
+	} else {
+		reply.error = 0;
+		c->peer = to.sin6_addr;
+		c->port = ntohs(to.sin6_port);
+		if (c->kind == CONN_TO_SERVER)
+			(void)netlink_linklocal(&c->local, &reply.linklocal);
+	}
+	msg_send(l, MSG_DIALLED, fd, &reply, sizeof(reply), NULL, 0);
+}
+
+/* A peer that came to us: is it somebody whom this listener serves? */
+static int
+verdict_accepted(struct pconn *c, const struct msg_auth_verdict *mv)
+{
+	const struct conf_listen *listener = &priv.conf->listen[c->index];
+
+	if (mv->side != AUTH_SERVER || mech_name(mv->mech) == NULL ||
+	    (mv->mech & listener->mechs) == 0)
+		return (-1);
+	if (mv->mech == MECH_ANONYMOUS ? strcmp(mv->name, "anonymous") != 0 :
+	    !name_valid(mv->name))
+		return (-1);
+	if ((listener->role & ROLE_TEP) && mv->mutual)
+		c->server = conf_peer(priv.conf, mv->name, &c->tep);
+	if (c->server == NULL && (listener->role & ROLE_SERVER))
+		c->user = conf_user(priv.conf, mv->mech, mv->name);
+	if (c->server == NULL && c->user == NULL) {
+		log_info("%s (%s) from %s authenticated, but has no place in "
+		    "the configuration", mv->name, mech_name(mv->mech),
+		    log_in6(&c->peer));
+		return (-1);
+	}
+	return (0);
+}
+
+/* A peer that we called: it must be the one that this login is for. */
+static int
+verdict_dialled(const struct pconn *c, const struct msg_auth_verdict *mv)
+{
+	uint32_t cred, mech = MECH_SCRAM_SHA_256;
+
+	if (c->kind == CONN_TO_TEP)
+		cred = CRED_TEP(c->index);
+	else {
+		cred = CRED_SERVER(c->index);
+		mech = priv.conf->node.mech;
+	}
+	if (mv->side != AUTH_CLIENT || mv->cred != cred || mv->mech != mech ||
+	    (mech != MECH_ANONYMOUS && !mv->mutual))
+		return (-1);
+	return (0);
+}
+
+void
+conn_verdict(struct msglink *l, struct msg *m)
+{
+	struct msg_auth_verdict mv;
+	struct msg_auth_done done;
+	struct pconn *c;
+	int ok;
+
+	(void)l;
+	memcpy(&mv, m->data, sizeof(mv));
+	if (memchr(mv.name, '\0', sizeof(mv.name)) == NULL) {
+		log_warnx("auth: verdict with a name without end");
+		return;
+	}
+	if ((c = conn_find(mv.conn)) == NULL)
+		return;		/* closed meanwhile */
+	if (c->authenticated) {
+		log_warnx("auth: second verdict on connection %u.%u",
+		    c->ref.id, c->ref.gen);
+		return;
+	}
+	ok = (c->kind == CONN_ACCEPTED ? verdict_accepted(c, &mv) :
+	    verdict_dialled(c, &mv)) == 0;
+	memset(&done, 0, sizeof(done));
+	done.conn = c->ref;
+	if (ok) {
+		c->authenticated = 1;
+		c->mech = mv.mech;
+		strlcpy(c->name, mv.name, sizeof(c->name));
+		strlcpy(done.name, mv.name, sizeof(done.name));
+		done.ok = 1;
+		done.is_server = c->server != NULL;
+	}
+	msg_put(child_link(PROC_SESSION), MSG_AUTH_DONE, &done, sizeof(done));
+}

@@ -1,0 +1,40 @@
+/*
+ * Interfaces, addresses and routes by rtnetlink (libmnl), for the parent.
+ * Each call is one bounded exchange with the kernel. 0, or -1 with errno
+ * set (the caller logs). What dstmd adds is marked RTPROT_DSTMD, so that
+ * what a killed daemon left can be found and removed.
+ */
+#ifndef PRIV_NETLINK_H
+#define PRIV_NETLINK_H
+
+#include <netinet/in.h>
+
+#include <stdint.h>
+
+#define RTPROT_DSTMD	213
+
+int	 netlink_open(void);	/* before the sandbox; keeps its socket */
+int	 netlink_link_up(const char *ifname, uint32_t mtu);
+int	 netlink_link_del(const char *ifname);
+/* Address with prefix length; already there is success. */
+int	 netlink_addr_add(const char *ifname, struct in_addr, int plen);
+int	 netlink_addr_del(const char *ifname, struct in_addr, int plen);
+/* Route dst/plen by the interface; src is preferred source where not 0;
+ * table 0: main. Replaces its own. */
+int	 netlink_route_add(const char *ifname, struct in_addr dst, int plen,
+	    struct in_addr src, uint32_t metric, uint32_t table);
+int	 netlink_route_del(const char *ifname, struct in_addr dst, int plen,
+	    uint32_t metric, uint32_t table);
+/* Policy rule: packets from src (a /32) look up table. */
+int	 netlink_rule_add(struct in_addr src, uint32_t table);
+/* Removes every rule that is RTPROT_DSTMD for that table (a crash's rests). */
+int	 netlink_rule_clean(uint32_t table);
+/* MTU of the outer path to peer from local (:: any), octets; 0 on error. */
+uint32_t netlink_path_mtu(const struct in6_addr *local,
+	    const struct in6_addr *peer);
+/* MTU of the interface that has this address; 0 on error. */
+uint32_t netlink_addr_mtu(const struct in6_addr *);
+/* The link-local address of the interface that has this address: 0 or -1. */
+int	 netlink_linklocal(const struct in6_addr *, struct in6_addr *);
+
+#endif /* PRIV_NETLINK_H */

@@ -1,0 +1,147 @@
+/*
+ * The privileged parent. It never parses a byte that came from the network:
+ * it gets fixed structs from processes that it assumes to be taken over.
+ */
+#ifndef PRIV_PRIV_H
+#define PRIV_PRIV_H
+
+#include <sys/socket.h>
+
+#include <netinet/in.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include <stdint.h>
+
+#include "dstmd/dstmd.h"
+#include "dstmd/msg.h"
+#include "priv/conf.h"
+#include "priv/lease.h"
+#include "tunnel/tunnel.h"
+
+#define CRED_TEP(i)	((uint32_t)(i))		/* our login at remote TEP i */
+#define CRED_SERVER(i)	((uint32_t)(TEP_MAX + (i)))	/* at server i */
+
+/* main.c */
+struct priv {
+	struct event_base	*base;
+	struct conf		*conf;
+	const struct plane	*plane;
+	int			 foreground;
+	int			 quitting;
+};
+extern struct priv	 priv;
+
+void	 priv_quit(void);
+/* A one-shot timer, ms from now; a past or negative one fires at once. */
+void	 timer_set(struct event *, int64_t);
+
+/* child.c: start, supervision and end of the other processes */
+void	 child_init(void);		/* users; before the sandbox */
+void	 child_start_all(void);
+void	 child_stop_all(void);		/* then the loop ends */
+void	 child_reap(void);		/* after SIGCHLD */
+void	 child_ready(struct msglink *, struct msg *);
+void	 child_set_verbose(int);
+/* The link to a process, or NULL while there is none. */
+struct msglink	*child_link(enum proc_id);
+int	 child_is_up(enum proc_id);	/* has said MSG_READY */
+/* Row for dstmctl: 1, or 0 where that process does not exist here. */
+int	 child_info(enum proc_id, struct msg_ctl_process *);
+/* Reopens the secrets for auth (SIGHUP). */
+void	 child_secrets(void);
+/* A running session is told what it serves; calls the rest when loaded. */
+void	 child_loaded(void);
+
+/* rules.c: what each process may say to the parent */
+extern const struct msg_rule priv_rules[];
+extern const size_t	 priv_nrules;
+
+/* listen.c */
+void	 listen_open(void);		/* before the sandbox; fatal */
+int	 listen_fd(uint32_t);
+/* The listener that made this accepted socket, or -1. */
+int	 listen_match(const struct sockaddr_in6 *);
+
+/* conn.c: connections, as the kernel and auth know them */
+struct pconn {
+	struct conn_ref	 ref;
+	enum conn_kind	 kind;
+	uint32_t	 index;		/* listener; TEP; server */
+	struct in6_addr	 peer, local;
+	uint16_t	 port;		/* peer's */
+	int		 authenticated;
+	uint32_t	 mech;
+	char		 name[NAME_SIZE];
+	const struct conf_user	*user;	/* a node of ours */
+	const struct conf_peer	*server; /* a server that our TEP obeys */
+	uint32_t	 tep;		/* that TEP */
+	int64_t		 since_ms;
+};
+
+void	 conn_open(struct msglink *, struct msg *);
+void	 conn_close(struct msglink *, struct msg *);
+void	 conn_dial(struct msglink *, struct msg *);
+void	 conn_verdict(struct msglink *, struct msg *);
+/* By its reference, or NULL: never known, closed, or another generation. */
+struct pconn	*conn_find(struct conn_ref);
+/* The first with a slot >= id, or NULL: a walk. */
+struct pconn	*conn_next(uint32_t);
+void	 conn_drop_all(void);		/* the session process died */
+
+/* server.c: nodes' requests, the lease engine's actions */
+void	 server_init(void);
+void	 server_load(const struct lease_rec *);
+void	 server_request(struct msglink *, struct msg *);
+void	 server_reply(const struct msg_lease_request *, uint32_t status,
+	    const struct msg_lease_reply *);
+void	 server_tep_up(struct msglink *, struct msg *);
+void	 server_tep_down(struct msglink *, struct msg *);
+void	 server_tep_reply(struct msglink *, struct msg *);
+void	 server_teps_lost(void);	/* with the session process */
+void	 server_store_done(struct msglink *, struct msg *);
+void	 server_store_fail(struct msglink *, struct msg *);
+void	 server_store_up(void);		/* a new store process */
+void	 server_conn_gone(struct conn_ref);
+void	 server_pump(void);
+struct lease_engine	*server_engine(void);	/* NULL: not a server */
+
+/* store.c: the load */
+void	 store_start(void);
+void	 store_lease(struct msglink *, struct msg *);
+void	 store_node(struct msglink *, struct msg *);
+void	 store_loaded(struct msglink *, struct msg *);
+
+/* tep.c: our TEPs, and the entries that other servers have in them */
+void	 tep_init(void);		/* opens local TEPs' devices; fatal */
+void	 tep_request(struct pconn *, const struct msg_lease_request *);
+/* Entry of the lowest address above: 1, or 0 at the end. */
+int	 tep_walk(struct in_addr, struct msg_ctl_lease *);
+/* Device of TEP i: 1, or 0 it is not ours. */
+int	 tep_dev(uint32_t, struct plane_dev *);
+/* One of our own outer addresses: a server's, a TEP's. */
+int	 tep_is_own(const struct in6_addr *);
+
+/* node.c */
+#define NODE_DEV	(TUNNEL_DEV_MAX - 1)
+
+void	 node_init(void);
+void	 node_restore(const struct node_rec *);
+void	 node_session_up(void);
+void	 node_store_up(void);	/* a new store process */
+void	 node_lease(struct msglink *, struct msg *);
+void	 node_delete(struct msglink *, struct msg *);
+void	 node_stopped(struct msglink *, struct msg *);
+/* dstmctl release: NULL under way, else why not. */
+const char	*node_release(void);
+void	 node_down(void);		/* at the end: all undone */
+int	 node_row(struct msg_ctl_lease *);
+int	 node_dev(struct plane_dev *);	/* 1: it is up */
+
+/* control.c */
+void	 control_open(void);		/* before the sandbox; fatal */
+void	 control_start(void);
+void	 control_stop(void);
+
+#endif /* PRIV_PRIV_H */

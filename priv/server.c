@@ -1,0 +1,425 @@
+/*
+ * The server role: nodes' requests go to the lease engine, and what the
+ * engine decides is carried out: at our own TEPs, at other hosts' TEPs
+ * (through session), in the store, in answers.
+ */
+#include <sys/types.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "dstmd/tsp.h"
+#include "priv/priv.h"
+
+static struct lease_engine	*engine;
+static struct event		*deadline;
+
+static void
+server_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	lease_tick(engine, now_ms(), now_wall());
+	server_pump();
+}
+
+struct lease_engine *
+server_engine(void)
+{
+	return (engine);
+}
+
+void
+server_init(void)
+{
+	const struct conf *conf = priv.conf;
+	uint32_t i, j;
+
+	if ((conf->roles & ROLE_SERVER) == 0)
+		return;
+	engine = lease_engine_new(&conf->limits);
+	for (i = 0; i < conf->nteps; i++)
+		lease_engine_add_tep(engine, i, conf->teps[i].local,
+		    conf->teps[i].name, conf->teps[i].addr4,
+		    &conf->teps[i].addr6);
+	for (i = 0; i < conf->npools; i++) {
+		lease_engine_add_pool(engine, i, conf->pools[i].name,
+		    conf->pools[i].tep);
+		for (j = 0; j < conf->pools[i].nranges; j++)
+			if (lease_engine_add_range(engine, i,
+			    conf->pools[i].ranges[j].lo,
+			    conf->pools[i].ranges[j].hi) == -1)
+				fatalx("pool %s: ranges overlap",
+				    conf->pools[i].name);
+	}
+	if ((deadline = evtimer_new(priv.base, server_deadline, NULL)) == NULL)
+		fatalx("evtimer_new");
+}
+
+void
+server_load(const struct lease_rec *rec)
+{
+	if (engine == NULL) {
+		log_warnx("the store has a lease of %s, but this daemon is no "
+		    "server", log_in(rec->v4));
+		return;
+	}
+	if (lease_load(engine, now_ms(), now_wall(), rec) == -1)
+		log_warnx("the lease of %s by %s in the store is not one of "
+		    "this configuration: ignored", log_in(rec->v4), rec->name);
+}
+
+/*
+ * Carrying out
+ */
+static void
+do_tep(const struct lease_action *a, uint32_t op)
+{
+	const struct conf_tep *tep = &priv.conf->teps[a->tep];
+	struct msg_tep_request m;
+
+	if (tep->local) {
+		if (op == OP_CREATE)
+			priv.plane->add(a->tep, a->v4, &a->v6);
+		else
+			priv.plane->del(a->tep, a->v4);
+		lease_tep_done(engine, now_ms(), now_wall(), a->job, STATUS_OK,
+		    tep->addr4, &tep->addr6);
+		return;
+	}
+	memset(&m, 0, sizeof(m));
+	m.tep = a->tep;
+	m.op = op;
+	m.job = a->job;
+	m.lifetime = a->lifetime;
+	m.v4 = a->v4;
+	m.v6 = a->v6;
+	msg_put(child_link(PROC_SESSION), MSG_TEP_REQUEST, &m, sizeof(m));
+}
+
+static void
+do_store(const struct lease_action *a)
+{
+	struct msg_store_lease m;
+
+	/* A store that is starting gets all of them, in order, when it is up. */
+	if (!child_is_up(PROC_STORE))
+		return;
+	memset(&m, 0, sizeof(m));
+	m.seq = a->seq;
+	m.rec = a->rec;
+	msg_put(child_link(PROC_STORE), MSG_STORE_PUT, &m, sizeof(m));
+}
+
+static void
+log_reply(const struct msg_lease_reply *r)
+{
+	static const char *const ops[] = { "", "create", "info", "delete" };
+	const struct pconn *c = conn_find(r->conn);
+	const char *op = r->op <= OP_DELETE ? ops[r->op] : "";
+
+	if (c == NULL)
+		return;
+	if (r->status == STATUS_OK)
+		log_info("%s: %s %s, node %s, %u s", c->name, op,
+		    log_in(r->v4), log_in6(&r->v6), r->lifetime);
+	else
+		log_info("%s at %s: %s refused with %u", c->name,
+		    log_in6(&c->peer), op, r->status);
+}
+
+static void
+do_reply(const struct msg_lease_reply *r)
+{
+	log_reply(r);
+	msg_put(child_link(PROC_SESSION), MSG_LEASE_REPLY, r, sizeof(*r));
+}
+
+static void
+do_node_delete(const struct msg_lease_reply *r)
+{
+	log_info("lease of %s, node %s, is over", log_in(r->v4),
+	    log_in6(&r->v6));
+	if (conn_find(r->conn) != NULL)
+		msg_put(child_link(PROC_SESSION), MSG_LEASE_DELETE, r,
+		    sizeof(*r));
+}
+
+static void
+server_drained(struct msglink *l)
+{
+	(void)l;
+	server_pump();
+}
+
+static int
+link_is_full(enum proc_id id)
+{
+	struct msglink *l = child_link(id);
+
+	if (l == NULL || !msglink_full(l))
+		return (0);
+	msglink_on_drained(l, server_drained);
+	return (1);
+}
+
+/*
+ * Takes what the engine has decided, while the processes that carry it out
+ * keep up; the rest waits in the engine, which has it in its leases.
+ */
+void
+server_pump(void)
+{
+	struct lease_action a;
+	int64_t next;
+
+	if (engine == NULL)
+		return;
+	while (!link_is_full(PROC_SESSION) && !link_is_full(PROC_STORE) &&
+	    lease_action(engine, &a)) {
+		switch (a.type) {
+		case LA_REPLY:
+			do_reply(&a.reply);
+			break;
+		case LA_TEP_ADD:
+			do_tep(&a, OP_CREATE);
+			break;
+		case LA_TEP_DEL:
+			do_tep(&a, OP_DELETE);
+			break;
+		case LA_STORE:
+			do_store(&a);
+			break;
+		case LA_NODE_DEL:
+			do_node_delete(&a.reply);
+			break;
+		}
+	}
+	if ((next = lease_deadline(engine)) != -1)
+		timer_set(deadline, next - now_ms());
+	else
+		evtimer_del(deadline);
+}
+
+/*
+ * Requests
+ */
+void
+server_reply(const struct msg_lease_request *req, uint32_t status,
+    const struct msg_lease_reply *body)
+{
+	struct msg_lease_reply r;
+
+	memset(&r, 0, sizeof(r));
+	if (body != NULL)
+		r = *body;
+	r.conn = req->conn;
+	r.req = req->req;
+	r.op = req->op;
+	r.status = status;
+	do_reply(&r);
+}
+
+/*
+ * May this node claim that outer address? Its packets will be accepted
+ * from there, so it must be where it speaks to us from, or a prefix that
+ * its user was given (Hagino, "Possible abuse").
+ */
+static int
+claim_allowed(const struct pconn *c, const struct in6_addr *v6)
+{
+	uint32_t i;
+
+	if (!in6_usable(v6) || tep_is_own(v6))
+		return (0);
+	if (IN6_ARE_ADDR_EQUAL(v6, &c->peer))
+		return (1);
+	for (i = 0; i < c->user->nprefixes; i++)
+		if (in6_match(v6, &c->user->prefixes[i].addr,
+		    c->user->prefixes[i].len))
+			return (1);
+	return (0);
+}
+
+static void
+node_request(struct pconn *c, const struct msg_lease_request *req)
+{
+	struct lease_ask ask;
+
+	memset(&ask, 0, sizeof(ask));
+	ask.conn = req->conn;
+	ask.req = req->req;
+	ask.op = req->op;
+	ask.has_v4 = req->has_v4 != 0;
+	ask.v4 = req->v4;
+	ask.lifetime = req->lifetime;
+	ask.owner.mech = c->mech;
+	strlcpy(ask.owner.name, c->name, sizeof(ask.owner.name));
+	ask.owner.v6 = req->v6;
+	if (IN6_IS_ADDR_UNSPECIFIED(&req->v6) && req->op != OP_CREATE)
+		ask.owner.v6 = c->peer;
+	ask.policy = &c->user->policy;
+	if (!claim_allowed(c, &ask.owner.v6)) {
+		server_reply(req, STATUS_IPV6, NULL);
+		return;
+	}
+	lease_request(engine, now_ms(), now_wall(), &ask);
+	server_pump();
+}
+
+void
+server_request(struct msglink *l, struct msg *m)
+{
+	struct msg_lease_request req;
+	struct pconn *c;
+
+	(void)l;
+	memcpy(&req, m->data, sizeof(req));
+	if ((c = conn_find(req.conn)) == NULL)
+		return;		/* closed meanwhile, or never opened */
+	if (c->kind != CONN_ACCEPTED || !c->authenticated ||
+	    req.op < OP_CREATE || req.op > OP_DELETE) {
+		log_warnx("session: a request on connection %u.%u that may "
+		    "make none", c->ref.id, c->ref.gen);
+		server_reply(&req, STATUS_AUTH, NULL);
+		return;
+	}
+	if (c->server != NULL)
+		tep_request(c, &req);
+	else
+		node_request(c, &req);
+}
+
+void
+server_conn_gone(struct conn_ref ref)
+{
+	if (engine == NULL || priv.quitting)
+		return;
+	lease_conn_gone(engine, ref);
+	server_pump();
+}
+
+/*
+ * TEPs on other hosts, as session tells of them
+ */
+static int
+tep_is_remote(uint32_t tep)
+{
+	if (engine != NULL && tep < priv.conf->nteps &&
+	    !priv.conf->teps[tep].local)
+		return (1);
+	log_warnx("session: speaks of TEP %u, which is not remote", tep);
+	return (0);
+}
+
+void
+server_tep_up(struct msglink *l, struct msg *m)
+{
+	struct msg_tep_state ms;
+	struct pconn *c;
+
+	(void)l;
+	memcpy(&ms, m->data, sizeof(ms));
+	c = conn_find(ms.conn);
+	if (!tep_is_remote(ms.tep) || c == NULL || c->kind != CONN_TO_TEP ||
+	    c->index != ms.tep || !c->authenticated) {
+		log_warnx("session: TEP %u is up by a connection that did not "
+		    "prove it", ms.tep);
+		return;
+	}
+	log_info("TEP %s is up", priv.conf->teps[ms.tep].name);
+	lease_tep_up(engine, now_ms(), ms.tep);
+	server_pump();
+}
+
+void
+server_tep_down(struct msglink *l, struct msg *m)
+{
+	struct msg_tep_state ms;
+
+	(void)l;
+	memcpy(&ms, m->data, sizeof(ms));
+	if (!tep_is_remote(ms.tep))
+		return;
+	log_warnx("TEP %s is down", priv.conf->teps[ms.tep].name);
+	lease_tep_down(engine, now_ms(), now_wall(), ms.tep);
+	server_pump();
+}
+
+void
+server_teps_lost(void)
+{
+	uint32_t i;
+
+	if (engine == NULL)
+		return;
+	for (i = 0; i < priv.conf->nteps; i++)
+		if (!priv.conf->teps[i].local)
+			lease_tep_down(engine, now_ms(), now_wall(), i);
+	server_pump();
+}
+
+void
+server_tep_reply(struct msglink *l, struct msg *m)
+{
+	struct msg_tep_reply mr;
+
+	(void)l;
+	memcpy(&mr, m->data, sizeof(mr));
+	if (!tep_is_remote(mr.tep))
+		return;
+	if (mr.status == STATUS_OK && (!in_usable(mr.tep4) ||
+	    !in6_usable(&mr.tep6))) {
+		log_warnx("TEP %s gives addresses that can not be its own: "
+		    "%s %s", priv.conf->teps[mr.tep].name, log_in(mr.tep4),
+		    log_in6(&mr.tep6));
+		mr.status = STATUS_TEP;
+	} else if (mr.status != STATUS_OK)
+		log_warnx("TEP %s refuses: %u", priv.conf->teps[mr.tep].name,
+		    mr.status);
+	lease_tep_done(engine, now_ms(), now_wall(), mr.job, mr.status,
+	    mr.tep4, &mr.tep6);
+	server_pump();
+}
+
+/*
+ * Store
+ */
+void
+server_store_done(struct msglink *l, struct msg *m)
+{
+	struct msg_store_done md;
+
+	(void)l;
+	memcpy(&md, m->data, sizeof(md));
+	if (engine == NULL)
+		return;
+	lease_store_done(engine, now_ms(), now_wall(), md.seq);
+	server_pump();
+}
+
+void
+server_store_fail(struct msglink *l, struct msg *m)
+{
+	struct msg_store_done md;
+
+	(void)l;
+	memcpy(&md, m->data, sizeof(md));
+	if (engine == NULL)
+		return;
+	log_warnx("store: %llu records could not be written: %s",
+	    (unsigned long long)(md.seq_last - md.seq + 1),
+	    md.error != 0 ? strerror((int)md.error) : "see its log");
+	lease_store_fail(engine, now_ms(), now_wall(), md.seq, md.seq_last);
+	server_pump();
+}
+
+void
+server_store_up(void)
+{
+	if (engine == NULL)
+		return;
+	lease_store_reset(engine);
+	server_pump();
+}
