@@ -1,0 +1,302 @@
+/*
+ * The auth process. Its verdicts go to the parent, before session hears of
+ * them: session cannot claim who never authenticated.
+ */
+#include <sys/types.h>
+
+#include <event2/event.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "auth/auth.h"
+#include "dstmd/msg.h"
+
+#define CREDS	(TEP_MAX + SERVER_MAX)
+
+struct attempt {
+	uint32_t		 gen;
+	uint32_t		 side, mech, cred;
+	struct exchange		*x;
+};
+
+static struct event_base	*base;
+static struct msglink		*priv_link, *session_link;
+static struct attempt		*attempts[CONN_MAX];
+static struct {
+	int			 set;
+	struct msg_auth_cred	 conf;
+	char			 password[PASSWORD_SIZE];
+} creds[CREDS];
+
+static void
+attempt_end(uint32_t id)
+{
+	struct attempt *a = attempts[id];
+
+	if (a == NULL)
+		return;
+	sasl_end(a->x);
+	free(a);
+	attempts[id] = NULL;
+}
+
+static void
+next(struct conn_ref conn, uint32_t result, const uint8_t *blob, size_t len,
+    int has_blob)
+{
+	struct msg_auth_next m;
+
+	memset(&m, 0, sizeof(m));
+	m.conn = conn;
+	m.result = result;
+	m.has_blob = (uint32_t)has_blob;
+	msg_send(session_link, MSG_AUTH_NEXT, -1, &m, sizeof(m), blob, len);
+}
+
+static int
+verdict(struct conn_ref conn, const struct attempt *a)
+{
+	struct msg_auth_verdict m;
+	const char *name = "";
+
+	if (a->side == AUTH_SERVER && (name = sasl_name(a->x)) == NULL)
+		return (-1);
+	memset(&m, 0, sizeof(m));
+	m.conn = conn;
+	m.side = a->side;
+	m.mech = a->mech;
+	m.cred = a->cred;
+	m.mutual = a->mech != MECH_ANONYMOUS;
+	strlcpy(m.name, name, sizeof(m.name));
+	msg_put(priv_link, MSG_AUTH_VERDICT, &m, sizeof(m));
+	return (0);
+}
+
+static void
+step(struct conn_ref conn, struct attempt *a, const uint8_t *in, size_t len)
+{
+	uint8_t out[SASL_BLOB_MAX];
+	uint32_t result;
+	int has_out;
+	size_t n;
+
+	result = sasl_step(a->x, in, len, out, &n, &has_out);
+	if (result == AUTH_OK && verdict(conn, a) == -1)
+		result = AUTH_FAILED;
+	if (result == AUTH_FAILED)
+		n = 0;
+	next(conn, result, out, n, has_out && result != AUTH_FAILED);
+	explicit_bzero(out, sizeof(out));
+	if (result != AUTH_MORE)
+		attempt_end(conn.id);
+}
+
+static void
+start_client(struct conn_ref conn, struct attempt *a)
+{
+	const char *name, *password;
+
+	if (a->cred >= CREDS || !creds[a->cred].set ||
+	    creds[a->cred].conf.mech != a->mech) {
+		next(conn, AUTH_FAILED, NULL, 0, 0);
+		attempt_end(conn.id);
+		return;
+	}
+	if (a->mech == MECH_ANONYMOUS) {
+		/* TSP's ANONYMOUS has no message */
+		(void)verdict(conn, a);
+		next(conn, AUTH_OK, NULL, 0, 0);
+		attempt_end(conn.id);
+		return;
+	}
+	name = creds[a->cred].conf.name;
+	password = creds[a->cred].password;
+	if ((a->x = sasl_call(a->mech, name, password)) == NULL) {
+		next(conn, AUTH_FAILED, NULL, 0, 0);
+		attempt_end(conn.id);
+		return;
+	}
+	step(conn, a, NULL, 0);
+}
+
+static void
+auth_start(struct msglink *l, struct msg *m)
+{
+	struct msg_auth_start ms;
+	struct attempt *a;
+
+	(void)l;
+	memcpy(&ms, m->data, sizeof(ms));
+	if (ms.conn.id >= CONN_MAX || ms.conn.gen == 0 ||
+	    (ms.side != AUTH_SERVER && ms.side != AUTH_CLIENT))
+		return;
+	attempt_end(ms.conn.id);
+	if ((a = calloc(1, sizeof(*a))) == NULL)
+		fatal(NULL);
+	attempts[ms.conn.id] = a;
+	a->gen = ms.conn.gen;
+	a->side = ms.side;
+	a->mech = ms.mech;
+	a->cred = ms.cred;
+	if (ms.side == AUTH_CLIENT) {
+		start_client(ms.conn, a);
+		return;
+	}
+	if ((a->x = sasl_serve(ms.mech)) == NULL) {
+		next(ms.conn, AUTH_FAILED, NULL, 0, 0);
+		attempt_end(ms.conn.id);
+	} else if (ms.has_blob)
+		step(ms.conn, a, m->tail, m->tail_len);
+}
+
+static void
+auth_step(struct msglink *l, struct msg *m)
+{
+	struct msg_auth_step ms;
+	struct attempt *a;
+
+	(void)l;
+	memcpy(&ms, m->data, sizeof(ms));
+	if (ms.conn.id >= CONN_MAX || (a = attempts[ms.conn.id]) == NULL ||
+	    a->gen != ms.conn.gen)
+		next(ms.conn, AUTH_FAILED, NULL, 0, 0);
+	else
+		step(ms.conn, a, m->tail, m->tail_len);
+}
+
+static void
+auth_abort(struct msglink *l, struct msg *m)
+{
+	struct msg_conn mc;
+
+	(void)l;
+	memcpy(&mc, m->data, sizeof(mc));
+	if (mc.conn.id < CONN_MAX && attempts[mc.conn.id] != NULL &&
+	    attempts[mc.conn.id]->gen == mc.conn.gen)
+		attempt_end(mc.conn.id);
+}
+
+#define SESSION	MSG_FROM(PROC_SESSION)
+static const struct msg_rule	 session_rules[] = {
+	{ MSG_AUTH_START, SESSION, sizeof(struct msg_auth_start),
+	    SASL_BLOB_MAX, 0, auth_start },
+	{ MSG_AUTH_STEP, SESSION, sizeof(struct msg_auth_step),
+	    SASL_BLOB_MAX, 0, auth_step },
+	{ MSG_AUTH_ABORT, SESSION, sizeof(struct msg_conn), 0, 0,
+	    auth_abort },
+};
+
+static void
+session_closed(struct msglink *l, const char *reason)
+{
+	uint32_t i;
+
+	if (reason != NULL)
+		log_warnx("session: %s", reason);
+	msglink_free(l);
+	if (l != session_link)
+		return;
+	session_link = NULL;
+	for (i = 0; i < CONN_MAX; i++)
+		attempt_end(i);
+}
+
+/*
+ * From the parent
+ */
+static void
+auth_link(struct msglink *l, struct msg *m)
+{
+	struct msg_link_to ml;
+
+	(void)l;
+	memcpy(&ml, m->data, sizeof(ml));
+	if (ml.peer != PROC_SESSION)
+		fatalx("link to %s", proc_name(ml.peer));
+	if (session_link != NULL)
+		session_closed(session_link, NULL);
+	session_link = msglink_new(base, m->fd, PROC_SESSION, session_rules,
+	    sizeof(session_rules) / sizeof(session_rules[0]), session_closed,
+	    NULL);
+	m->fd = -1;
+}
+
+static void
+auth_secrets(struct msglink *l, struct msg *m)
+{
+	struct secrets *s;
+
+	(void)l;
+	/* One that cannot be read leaves the keys as they are. */
+	if ((s = secrets_read(m->fd)) == NULL)
+		return;
+	log_info("%zu stored keys", secrets_count(s));
+	sasl_secrets(s);
+}
+
+static void
+auth_cred(struct msglink *l, struct msg *m)
+{
+	struct msg_auth_cred mc;
+	char buf[PASSWORD_SIZE];
+	ssize_t n = 0;
+
+	(void)l;
+	memcpy(&mc, m->data, sizeof(mc));
+	if (mc.cred >= CREDS)
+		fatalx("login %u", mc.cred);
+	mc.name[NAME_MAX_LEN] = '\0';
+	memset(buf, 0, sizeof(buf));
+	if (m->fd != -1 && (n = pread(m->fd, buf, sizeof(buf) - 1, 0)) <= 0) {
+		log_warnx("the password of %s cannot be read, or is empty",
+		    mc.name);
+		return;
+	}
+	buf[strcspn(buf, "\r\n")] = '\0';
+	creds[mc.cred].conf = mc;
+	creds[mc.cred].set = 1;
+	memcpy(creds[mc.cred].password, buf, sizeof(buf));
+	explicit_bzero(buf, sizeof(buf));
+}
+
+static void
+auth_verbose(struct msglink *l, struct msg *m)
+{
+	struct msg_verbose mv;
+
+	(void)l;
+	memcpy(&mv, m->data, sizeof(mv));
+	log_setverbose(mv.verbose != 0);
+}
+
+static void
+auth_ready(struct msglink *l, struct msg *m)
+{
+	(void)m;
+	msg_put(l, MSG_READY, NULL, 0);
+}
+
+#define PRIV	MSG_FROM(PROC_PRIV)
+static const struct msg_rule	 priv_rules[] = {
+	{ MSG_LINK, PRIV, sizeof(struct msg_link_to), 0, MSG_F_FD, auth_link },
+	{ MSG_AUTH_SECRETS, PRIV, 0, 0, MSG_F_FD, auth_secrets },
+	{ MSG_AUTH_CRED, PRIV, sizeof(struct msg_auth_cred), 0, MSG_F_FD_OPT,
+	    auth_cred },
+	{ MSG_VERBOSE, PRIV, sizeof(struct msg_verbose), 0, 0, auth_verbose },
+	{ MSG_CONF_END, PRIV, 0, 0, 0, auth_ready },
+};
+
+int
+main(int argc, char *argv[])
+{
+	sasl_setup();
+	proc_child(PROC_AUTH, argc, argv);
+	if ((base = event_base_new()) == NULL)
+		fatalx("event_base_new");
+	priv_link = msglink_new(base, PROC_FD_PRIV, PROC_PRIV, priv_rules,
+	    sizeof(priv_rules) / sizeof(priv_rules[0]), proc_closed, NULL);
+	event_base_dispatch(base);
+	return (0);
+}

@@ -1,0 +1,142 @@
+/* Packets: pure functions. Lengths in octets, fields in network order. */
+#include <sys/types.h>
+
+#include <arpa/inet.h>
+
+#include <string.h>
+
+#include "tunnel/tunnel.h"
+
+#define TCP		6
+#define TCP_MIN		20
+#define FLAG_SYN	0x02
+#define OPT_END		0
+#define OPT_NOP		1
+#define OPT_MSS		2
+#define ECN_MASK	3
+#define ECN_NOT		0
+#define ECN_ECT1	1
+#define ECN_CE		3
+
+static uint16_t
+get16(const uint8_t *p)
+{
+	return ((uint16_t)(p[0] << 8 | p[1]));
+}
+
+static void
+put16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+/* RFC 1624: the checksum at sum after a word changed from old to new. */
+static void
+fix_sum(uint8_t *sum, uint16_t old, uint16_t new)
+{
+	uint32_t v;
+
+	v = (uint16_t)~get16(sum);
+	v += (uint16_t)~old;
+	v += new;
+	v = (v & 0xffff) + (v >> 16);
+	v = (v & 0xffff) + (v >> 16);
+	put16(sum, (uint16_t)~v);
+}
+
+size_t
+ipv4_check(const uint8_t *p, size_t len)
+{
+	size_t header, total;
+
+	if (len < 20 || p[0] >> 4 != 4)
+		return (0);
+	header = (size_t)(p[0] & 15) * 4;
+	total = get16(p + 2);
+	if (header < 20 || total < header || total > len)
+		return (0);
+	return (total);
+}
+
+/* The MSS option of a TCP header, or NULL: none, or malformed options. */
+static uint8_t *
+find_mss(uint8_t *tcp, size_t len)
+{
+	size_t i, end = (size_t)(tcp[12] >> 4) * 4;
+
+	if (end < TCP_MIN || end > len)
+		return (NULL);
+	for (i = TCP_MIN; i < end;) {
+		if (tcp[i] == OPT_END)
+			return (NULL);
+		if (tcp[i] == OPT_NOP) {
+			i++;
+			continue;
+		}
+		if (i + 1 >= end || tcp[i + 1] < 2 || i + tcp[i + 1] > end)
+			return (NULL);
+		if (tcp[i] == OPT_MSS)
+			return (tcp[i + 1] == 4 ? tcp + i + 2 : NULL);
+		i += tcp[i + 1];
+	}
+	return (NULL);
+}
+
+void
+ipv4_clamp_mss(uint8_t *p, size_t len, uint32_t mtu)
+{
+	size_t header = (size_t)(p[0] & 15) * 4;
+	uint8_t *tcp = p + header, *mss;
+	uint16_t old, new, a, b;
+
+	if (p[9] != TCP || (get16(p + 6) & 0x1fff) != 0 ||
+	    len < header + TCP_MIN || (tcp[13] & FLAG_SYN) == 0 ||
+	    mtu < 40 + 64)
+		return;
+	if ((mss = find_mss(tcp, len - header)) == NULL)
+		return;
+	old = get16(mss);
+	new = (uint16_t)(mtu - 40 > 0xffff ? 0xffff : mtu - 40);
+	if (old <= new)
+		return;
+	put16(mss, new);
+	if ((mss - tcp) % 2 == 0) {
+		fix_sum(tcp + 16, old, new);
+		return;
+	}
+	/* At an odd offset its octets are in two words of the sum. */
+	a = (uint16_t)(old << 8 | old >> 8);
+	b = (uint16_t)(new << 8 | new >> 8);
+	fix_sum(tcp + 16, a, b);
+}
+
+uint8_t
+ecn_encap(uint8_t tos)
+{
+	return (tos);
+}
+
+int
+ecn_decap(uint8_t *p, size_t len, uint8_t outer)
+{
+	uint8_t inner = p[1] & ECN_MASK, tos = p[1];
+	uint16_t old;
+
+	(void)len;
+	outer &= ECN_MASK;
+	if (outer == ECN_CE && inner == ECN_NOT)
+		return (-1);
+	if (inner == ECN_NOT || inner == ECN_CE)
+		return (0);
+	if (outer == ECN_CE)
+		tos = (uint8_t)(tos | ECN_CE);
+	else if (outer == ECN_ECT1)
+		tos = (uint8_t)((tos & ~ECN_MASK) | ECN_ECT1);
+	if (tos != p[1]) {
+		old = get16(p);
+		p[1] = tos;
+		fix_sum(p + 10, old, get16(p));
+	}
+	return (0);
+}

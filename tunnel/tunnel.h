@@ -1,0 +1,106 @@
+/*
+ * The data plane. plane.c's struct is how the parent speaks to whichever
+ * plane carries the packets: today tun (user space), later bpf and kernel.
+ * All calls are the parent's; none blocks.
+ *
+ * 4over6 is RFC 2473 with next header 4; ECN as in RFC 6040.
+ */
+#ifndef TUNNEL_TUNNEL_H
+#define TUNNEL_TUNNEL_H
+
+#include <netinet/in.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dstmd/dstmd.h"
+
+#define OUTER_OVERHEAD	40	/* octets: the outer IPv6 header */
+
+/* encap.c: packets, pure functions */
+
+enum encap_result { ENCAP_OK, ENCAP_DROP };
+
+/*
+ * Checks that buf[len] is one IPv4 packet (version, header length, total
+ * length <= len; what is behind it is padding): its length, or 0.
+ */
+size_t		 ipv4_check(const uint8_t *, size_t);
+/*
+ * Lowers the MSS option of a TCP SYN to what fits mtu (inner, octets), checksum
+ * corrected; other packets, fragments and malformed options are left alone.
+ */
+void		 ipv4_clamp_mss(uint8_t *, size_t, uint32_t);
+/* Inner TOS to outer traffic class, on encapsulation (RFC 6040, normal). */
+uint8_t		 ecn_encap(uint8_t);
+/*
+ * On decapsulation: corrects the inner packet's ECN (and checksum) from
+ * the outer traffic class: 0, or -1 it must be dropped (RFC 6040, 4.2).
+ */
+int		 ecn_decap(uint8_t *, size_t, uint8_t);
+
+/* map.c: inner IPv4 to outer IPv6, one per device */
+
+struct tunnel_map;
+struct tunnel_entry {
+	struct in_addr	 v4;
+	struct in6_addr	 v6;
+	uint64_t	 in_packets, in_bytes, out_packets, out_bytes;
+};
+struct tunnel_map *tunnel_map_new(void);
+void		 tunnel_map_free(struct tunnel_map *);
+/* Adds or replaces. */
+void		 tunnel_map_add(struct tunnel_map *, struct in_addr,
+		    const struct in6_addr *);
+int		 tunnel_map_del(struct tunnel_map *, struct in_addr);
+struct tunnel_entry *tunnel_map_find(struct tunnel_map *, struct in_addr);
+uint32_t	 tunnel_map_count(const struct tunnel_map *);
+/* From slot on, up to max entries; the next slot, 0 at the end. */
+uint32_t	 tunnel_map_page(const struct tunnel_map *, uint32_t slot,
+		    struct tunnel_entry *, uint32_t max, uint32_t *n);
+
+/* plane.c: the parent's view */
+
+struct plane_dev {
+	uint32_t	 dev;		/* number, 0 .. TUNNEL_DEV_MAX - 1 */
+	int		 is_node;
+	uint32_t	 mtu;
+	char		 ifname[IFNAME_SIZE];
+	struct in6_addr	 local;
+};
+
+typedef void	(*plane_entry_cb)(const struct msg_tunnel_entry *, void *);
+/* Ends a page: next is the slot of the next page or 0. NULL: it failed. */
+typedef void	(*plane_page_cb)(const struct msg_tunnel_stats *, void *);
+
+struct plane {
+	const char	*name;
+	/* Makes the interface, link up, MTU set: 0, or -1 logged. */
+	int		(*open)(const struct plane_dev *);
+	void		(*close)(uint32_t dev);
+	/* v4 -> v6; replaces. Takes effect in order of the calls. */
+	void		(*add)(uint32_t dev, struct in_addr,
+			    const struct in6_addr *);
+	void		(*del)(uint32_t dev, struct in_addr);
+	/* One page of entries with counters, and the drop counters. */
+	void		(*list)(uint32_t dev, uint32_t slot, uint32_t max,
+			    plane_entry_cb, plane_page_cb, void *);
+};
+
+extern const struct plane plane_tun;
+
+/* plane-tun.c: the tunnel process behind plane_tun */
+
+struct msglink;
+struct msg;
+
+/*
+ * A (new) tunnel process: it is given all devices and entries; NULL: it is
+ * gone, what is said meanwhile is kept for the next.
+ */
+void		 plane_tun_attach(struct msglink *);
+/* Handlers of MSG_TUNNEL_ENTRY and MSG_TUNNEL_STATS. */
+void		 plane_tun_entry(struct msglink *, struct msg *);
+void		 plane_tun_stats(struct msglink *, struct msg *);
+
+#endif /* TUNNEL_TUNNEL_H */
