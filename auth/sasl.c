@@ -58,7 +58,7 @@ sasl_churn(struct sasl_rand_s *pool, const char *data, unsigned len)
  * The library asks for this host's name, and where that has no dot asks the
  * resolver for more: files, sockets. Neither is here, so this answers.
  */
-__attribute__((__visibility__("default"))) int
+int
 gethostname(char *name, size_t len)
 {
 	strlcpy(name, HOST, len);

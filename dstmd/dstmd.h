@@ -242,10 +242,10 @@ struct msg_auth_step {		/* MSG_AUTH_STEP, tail: blob */
 
 /*
  * MSG_AUTH_NEXT, tail: blob to send. AUTH_MORE: send it, wait for the
- * peer's next. AUTH_OK: as server, send it where has_blob, and the success line
- * once MSG_AUTH_DONE came too; as client, send it where has_blob, and wait for the
- * peer's success line. AUTH_FAILED: as server answer 300 and close; as
- * client close.
+ * peer's next. AUTH_OK: as server, send it where has_blob, and the success
+ * line once MSG_AUTH_DONE came too; as client, send it where has_blob, and
+ * wait for the peer's success line. AUTH_FAILED: as server answer 300 and
+ * close; as client close.
  */
 #define AUTH_MORE	1
 #define AUTH_OK		2
@@ -637,13 +637,16 @@ const char	*proc_name(uint32_t);
 /*
  * The start of every child, called once at the top of its main() after
  * its libraries have been loaded and warmed up. The parent executes
- *	PATH uid gid log verbose [probe]
- * with the link on PROC_FD_PRIV and the root directory on PROC_FD_ROOT.
- * Renames the process, drops to uid and gid (both > 0; proves that they
- * cannot come back), changes root, sets the limits, enters the sandbox of
- * that process (sandbox.h). All or fatal. Descriptors other than 0-3 are
- * closed. SIGPIPE is ignored; SIGHUP, SIGINT, SIGUSR1 and SIGTERM too: a child ends
- * when its parent closes the link.
+ *	PATH uid gid log verbose
+ * with the link on PROC_FD_PRIV and the root directory on PROC_FD_ROOT; log
+ * is "pipe" or "stderr". Renames the process, drops to uid and gid (both > 0;
+ * proves that they cannot come back), changes root, sets the limits, enters
+ * the sandbox of that process (sandbox.h). All or fatal. Descriptors other
+ * than 0-3 are closed, 0 and 1 are /dev/null. SIGPIPE is ignored; SIGHUP,
+ * SIGINT, SIGUSR1 and SIGTERM too: a child ends when its parent closes the
+ * link. The root directory may be opened with O_PATH, and must be where the
+ * parent lacks the permission to read it (the store's); a child other than
+ * the store refuses one that it may write to.
  */
 void		 proc_child(enum proc_id, int, char *[]);
 /*

@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 
 #include <netinet/in.h>
 
@@ -42,7 +41,13 @@ struct probe {
 static int		 fd = -1;	/* prepared */
 static void		*page;
 static uintptr_t	 remote;
+static pid_t		 parent;	/* getppid(2) would kill as well */
 static struct sockaddr_in6	 loopback;
+
+/*
+ * A probe makes one system call: what kills it must be that one. All it has
+ * to know is prepared.
+ */
 
 static void
 say(const char *name, const char *what, int error)
@@ -135,12 +140,8 @@ prepare_outside_write(void)
 static int
 run_outside_write(void)
 {
-	int s;
-
 	/* O_TMPFILE: it never has a name. */
-	if ((s = openat(fd, ".", O_WRONLY | O_TMPFILE, 0600)) == -1)
-		return (-1);
-	return (close(s));
+	return (openat(fd, ".", O_WRONLY | O_TMPFILE, 0600));
 }
 
 static int
@@ -247,13 +248,12 @@ static int
 run_fork(void)
 {
 	pid_t pid;
-	int status;
 
 	if ((pid = fork()) == -1)
 		return (-1);
 	if (pid == 0)
 		_exit(0);
-	return (waitpid(pid, &status, 0) == pid ? 0 : -1);
+	return (0);
 }
 
 static int
@@ -300,7 +300,7 @@ prepare_readmem(void)
 	unsigned long addr;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)getppid());
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)parent);
 	if ((f = fopen(path, "r")) == NULL || fscanf(f, "%lx", &addr) != 1)
 		fatal("probe: %s", path);
 	fclose(f);
@@ -314,21 +314,21 @@ run_readmem(void)
 	struct iovec here = { buf, sizeof(buf) };
 	struct iovec there = { (void *)remote, sizeof(buf) };
 
-	return (process_vm_readv(getppid(), &here, 1, &there, 1, 0) == -1 ?
+	return (process_vm_readv(parent, &here, 1, &there, 1, 0) == -1 ?
 	    -1 : 0);
 }
 
 static int
 run_kill_parent(void)
 {
-	return (kill(getppid(), 0));
+	return (kill(parent, 0));
 }
 
 /* Not ourselves: the row for abort(3) names our own process. */
 static int
 run_tgkill_parent(void)
 {
-	return ((int)syscall(SYS_tgkill, getppid(), getppid(), 0));
+	return ((int)syscall(SYS_tgkill, parent, parent, 0));
 }
 
 static int
@@ -388,7 +388,7 @@ run_io_uring(void)
 static void
 prepare_foreign_fd(void)
 {
-	if ((fd = (int)syscall(SYS_pidfd_open, getppid(), 0)) == -1)
+	if ((fd = (int)syscall(SYS_pidfd_open, parent, 0)) == -1)
 		fatal("probe: pidfd_open");
 }
 
@@ -505,6 +505,7 @@ probe_prepare(const char *name)
 
 	off = strncmp(name, "off:", 4) == 0;
 	p = find(off ? name + 4 : name);
+	parent = getppid();
 	if (p->prepare != NULL)
 		p->prepare();
 	if (off)

@@ -25,17 +25,6 @@
 #include "dstmd/probe.h"
 #endif
 
-#ifdef SANITIZER
-/* The leak checker traces its own process, which no sandbox allows. */
-const char	*__asan_default_options(void);
-
-const char *
-__asan_default_options(void)
-{
-	return ("detect_leaks=0");
-}
-#endif
-
 static uint32_t
 number(const char *text, const char *what)
 {

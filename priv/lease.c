@@ -373,7 +373,7 @@ reply(struct lease_engine *e, const struct waiter *w, uint32_t status,
 	r->req = w->req;
 	r->op = w->op;
 	r->status = status;
-	if (status == STATUS_OK) {
+	if (l != NULL && status == STATUS_OK) {
 		fill_reply(r, l);
 		r->lifetime = lifetime;
 	}

@@ -492,6 +492,7 @@ lex_end(struct lex *lx)
 		d = lx->depth <= BRACE_MAX ? lx->depth : BRACE_MAX;
 		lx->depth = 0;
 		lx->ended = 1;
+		/* cppcheck-suppress negativeIndex; depth is above 0 */
 		lex_error(lx, &lx->open[d - 1], "\"{\" is never closed");
 		return (LEX_BAD);
 	}

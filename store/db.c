@@ -1,27 +1,37 @@
+/*
+ * The database. The journal is a write-ahead log with synchronous=FULL: a
+ * commit is one append to it and one fdatasync(2), where a rollback journal
+ * needs four. locking_mode=EXCLUSIVE keeps the log's index in our own memory
+ * (no file is mapped) and every other daemon out.
+ */
 #include <sys/types.h>
+#include <sys/stat.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <sqlite3.h>
 
 #include "store/store.h"
 
 #define APPLICATION_ID	0x6453544d	/* "dSTM" */
+#define HEAP_MAX	(128 * 1024 * 1024)
+#define BUSY_MS		1000		/* our own last process may be ending */
+#define TIME_MAX	((int64_t)1 << 40)
 #define STR_(x)		#x
 #define STR(x)		STR_(x)
 
-/*
- * WAL with synchronous=FULL: a commit is one append and one fdatasync.
- * EXCLUSIVE locking needs no shared memory and keeps a second daemon out.
- */
-static const char	 setup[] =
+/* The cache holds all of 65,536 leases. */
+static const char	 settings[] =
     "PRAGMA locking_mode = EXCLUSIVE;"
-    "PRAGMA journal_mode = WAL;"
-    "PRAGMA synchronous = FULL;"
     "PRAGMA temp_store = MEMORY;"
+    "PRAGMA mmap_size = 0;"
+    "PRAGMA cache_size = -32768;"
+    "PRAGMA cell_size_check = ON;"
     "PRAGMA trusted_schema = OFF;";
 
 static const char	 schema[] =
@@ -30,74 +40,215 @@ static const char	 schema[] =
     "CREATE TABLE leases ("
     "  v4 INTEGER PRIMARY KEY CHECK (v4 BETWEEN 1 AND 4294967295),"
     "  v6 BLOB NOT NULL CHECK (length(v6) = 16),"
-    "  mech INTEGER NOT NULL, state INTEGER NOT NULL,"
-    "  since INTEGER NOT NULL, until INTEGER NOT NULL,"
-    "  tep4 INTEGER NOT NULL,"
+    "  mech INTEGER NOT NULL,"
+    "  state INTEGER NOT NULL CHECK (state BETWEEN 1 AND 3),"
+    "  since INTEGER NOT NULL,"
+    "  until INTEGER NOT NULL,"
+    "  tep4 INTEGER NOT NULL CHECK (tep4 BETWEEN 0 AND 4294967295),"
     "  tep6 BLOB NOT NULL CHECK (length(tep6) = 16),"
-    "  name TEXT NOT NULL, tep TEXT NOT NULL) STRICT;"
+    "  name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 64),"
+    "  tep TEXT NOT NULL CHECK (length(tep) BETWEEN 1 AND 64)"
+    ") STRICT;"
     "CREATE TABLE node ("
-    "  id INTEGER PRIMARY KEY CHECK (id = 1), v4 INTEGER NOT NULL,"
-    "  until INTEGER NOT NULL) STRICT;";
+    "  id INTEGER PRIMARY KEY CHECK (id = 1),"
+    "  v4 INTEGER NOT NULL CHECK (v4 BETWEEN 1 AND 4294967295),"
+    "  until INTEGER NOT NULL"
+    ") STRICT;";
+
+/* What the file holds beside its data: our two tables and nothing more. */
+static const char	 objects[] =
+    "SELECT count(*) FILTER (WHERE type = 'table' AND"
+    " name IN ('leases', 'node')) * 1000 + count(*) FROM sqlite_schema";
+#define OBJECTS		2002
+
+enum { BEGIN, COMMIT, ROLLBACK, PUT, LOAD, PUT_NODE, DEL_NODE, GET_NODE, NSTMT };
+
+static const char *const statements[NSTMT] = {
+	[BEGIN]		= "BEGIN IMMEDIATE",
+	[COMMIT]	= "COMMIT",
+	[ROLLBACK]	= "ROLLBACK",
+	[PUT]		= "INSERT OR REPLACE INTO leases (v4, v6, mech, state, "
+	    "since, until, tep4, tep6, name, tep) "
+	    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+	[LOAD]		= "SELECT v4, v6, mech, state, since, until, tep4, "
+	    "tep6, name, tep FROM leases WHERE v4 > ?1 ORDER BY v4",
+	[PUT_NODE]	= "INSERT OR REPLACE INTO node (id, v4, until) "
+	    "VALUES (1, ?1, ?2)",
+	[DEL_NODE]	= "DELETE FROM node",
+	[GET_NODE]	= "SELECT v4, until FROM node",
+};
 
 struct db {
 	sqlite3		*sql;
-	sqlite3_stmt	*begin, *commit, *rollback;
-	sqlite3_stmt	*put, *load, *put_node, *del_node, *get_node;
-	char		 error[160];
+	sqlite3_stmt	*st[NSTMT];
+	int		 log_pages;
+	int		 error_no, lost;
+	char		 error[512];
 };
+
+/*
+ * Errors
+ */
+
+/*
+ * After these the transaction is surely not there, and the file is as it
+ * was before it. A write that failed for want of room never wrote the
+ * record that makes a transaction complete.
+ */
+static int
+is_known(int code, int error_no)
+{
+	switch (code & 0xff) {
+	case SQLITE_FULL:
+	case SQLITE_READONLY:
+	case SQLITE_NOMEM:
+	case SQLITE_BUSY:
+	case SQLITE_CONSTRAINT:
+		return (1);
+	case SQLITE_IOERR:
+		return (code == SQLITE_IOERR_NOMEM ||
+		    (code == SQLITE_IOERR_WRITE && (error_no == ENOSPC ||
+		    error_no == EDQUOT || error_no == EFBIG ||
+		    error_no == EROFS)));
+	default:
+		return (0);
+	}
+}
+
+static int
+code_errno(int code)
+{
+	switch (code & 0xff) {
+	case SQLITE_FULL:
+		return (ENOSPC);
+	case SQLITE_READONLY:
+		return (EROFS);
+	case SQLITE_NOMEM:
+		return (ENOMEM);
+	case SQLITE_BUSY:
+		return (EBUSY);
+	case SQLITE_CONSTRAINT:
+		return (EINVAL);
+	default:
+		return (EIO);
+	}
+}
 
 static int
 fail(struct db *db, const char *what)
 {
-	snprintf(db->error, sizeof(db->error), "%s: %s", what,
-	    sqlite3_errmsg(db->sql));
+	int code = sqlite3_extended_errcode(db->sql), sys;
+
+	sys = sqlite3_system_errno(db->sql);
+	switch (code & 0xff) {
+	case SQLITE_IOERR:
+	case SQLITE_CANTOPEN:
+		break;
+	default:
+		sys = 0;	/* an old one */
+	}
+	db->error_no = sys != 0 ? sys : code_errno(code);
+	if (!is_known(code, sys))
+		db->lost = 1;
+	snprintf(db->error, sizeof(db->error), "%s: %s%s%s", what,
+	    sqlite3_errmsg(db->sql), sys != 0 ? ": " : "",
+	    sys != 0 ? strerror(sys) : "");
 	return (-1);
 }
 
 static int
-prepare(struct db *db, sqlite3_stmt **st, const char *text)
+failx(struct db *db, const char *text)
 {
-	if (sqlite3_prepare_v3(db->sql, text, -1, SQLITE_PREPARE_PERSISTENT,
-	    st, NULL) != SQLITE_OK)
-		return (fail(db, "prepare"));
-	return (0);
+	char *p;
+
+	db->error_no = EINVAL;
+	db->lost = 1;
+	strlcpy(db->error, text, sizeof(db->error));
+	for (p = db->error; (p = strchr(p, '\n')) != NULL;)
+		*p = ' ';
+	return (-1);
 }
 
-static int
-prepare_all(struct db *db)
+const char *
+db_error(const struct db *db)
 {
-	return (prepare(db, &db->begin, "BEGIN IMMEDIATE") == -1 ||
-	    prepare(db, &db->commit, "COMMIT") == -1 ||
-	    prepare(db, &db->rollback, "ROLLBACK") == -1 ||
-	    prepare(db, &db->put, "INSERT OR REPLACE INTO leases (v4, v6, "
-	    "mech, state, since, until, tep4, tep6, name, tep) "
-	    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)") == -1 ||
-	    prepare(db, &db->load, "SELECT v4, v6, mech, state, since, until, "
-	    "tep4, tep6, name, tep FROM leases") == -1 ||
-	    prepare(db, &db->put_node, "INSERT OR REPLACE INTO node "
-	    "(id, v4, until) VALUES (1, ?1, ?2)") == -1 ||
-	    prepare(db, &db->del_node, "DELETE FROM node") == -1 ||
-	    prepare(db, &db->get_node, "SELECT v4, until FROM node") == -1 ?
-	    -1 : 0);
+	return (db->error);
 }
 
-/* An integer that a pragma gives; -1 on error. */
-static int64_t
-pragma(struct db *db, const char *text)
+int
+db_errno(const struct db *db)
 {
-	sqlite3_stmt *st;
-	int64_t v = -1;
+	return (db->error_no);
+}
 
-	if (sqlite3_prepare_v2(db->sql, text, -1, &st, NULL) != SQLITE_OK) {
-		(void)fail(db, text);
-		return (-1);
-	}
-	if (sqlite3_step(st) == SQLITE_ROW)
-		v = sqlite3_column_int64(st, 0);
-	else
-		(void)fail(db, text);
-	sqlite3_finalize(st);
-	return (v);
+int
+db_lost(const struct db *db)
+{
+	return (db->lost);
+}
+
+/*
+ * Opening
+ */
+static void
+sqlite_log(void *arg, int code, const char *text)
+{
+	(void)arg;
+	log_debug("SQLite (%d): %s", code, text);
+}
+
+void
+db_init(void)
+{
+	char seed[8];
+
+	if (sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) != SQLITE_OK ||
+	    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 1) != SQLITE_OK ||
+	    sqlite3_config(SQLITE_CONFIG_LOG, sqlite_log, NULL) != SQLITE_OK ||
+	    sqlite3_initialize() != SQLITE_OK)
+		fatalx("cannot set SQLite up");
+	sqlite3_hard_heap_limit64(HEAP_MAX);
+	/* It seeds itself once; without /dev/urandom by the time. */
+	sqlite3_randomness(sizeof(seed), seed);
+}
+
+/* What no statement of ours needs, no file may make us do. */
+static void
+restrict_sql(sqlite3 *sql)
+{
+	static const int limits[][2] = {
+		{ SQLITE_LIMIT_LENGTH, 16384 },
+		{ SQLITE_LIMIT_SQL_LENGTH, 4096 },
+		{ SQLITE_LIMIT_COLUMN, 32 },
+		{ SQLITE_LIMIT_EXPR_DEPTH, 64 },
+		{ SQLITE_LIMIT_COMPOUND_SELECT, 4 },
+		{ SQLITE_LIMIT_FUNCTION_ARG, 8 },
+		{ SQLITE_LIMIT_ATTACHED, 0 },
+		{ SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 64 },
+		{ SQLITE_LIMIT_VARIABLE_NUMBER, 16 },
+		{ SQLITE_LIMIT_TRIGGER_DEPTH, 1 },
+		{ SQLITE_LIMIT_WORKER_THREADS, 0 },
+	};
+	static const int switches[][2] = {
+		{ SQLITE_DBCONFIG_DEFENSIVE, 1 },
+		{ SQLITE_DBCONFIG_ENABLE_TRIGGER, 0 },
+		{ SQLITE_DBCONFIG_ENABLE_VIEW, 0 },
+		{ SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0 },
+		{ SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0 },
+		{ SQLITE_DBCONFIG_DQS_DML, 0 },
+		{ SQLITE_DBCONFIG_DQS_DDL, 0 },
+		/* Until we know that it is ours: refused is untouched. */
+		{ SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1 },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		sqlite3_limit(sql, limits[i][0], limits[i][1]);
+	for (i = 0; i < sizeof(switches) / sizeof(switches[0]); i++)
+		if (sqlite3_db_config(sql, switches[i][0], switches[i][1],
+		    NULL) != SQLITE_OK)
+			fatalx("SQLite does not know switch %d",
+			    switches[i][0]);
 }
 
 static int
@@ -108,42 +259,199 @@ run(struct db *db, const char *text, const char *what)
 	return (0);
 }
 
-/* 0 ours, made where it was empty; -1 not ours, or damaged. */
+/* The first column of the first row, as text; no row or NULL is "". */
 static int
-check_schema(struct db *db)
+query(struct db *db, const char *sql, char *buf, size_t size)
 {
-	int64_t version, app;
+	const unsigned char *text = NULL;
 	sqlite3_stmt *st;
-	int ok;
+	int r;
 
-	if ((version = pragma(db, "PRAGMA user_version")) == -1 ||
-	    (app = pragma(db, "PRAGMA application_id")) == -1)
-		return (-1);
-	if (version == 0 && app == 0 &&
-	    pragma(db, "SELECT count(*) FROM sqlite_schema") == 0)
-		return (run(db, "BEGIN EXCLUSIVE", "new database") == -1 ||
-		    run(db, schema, "new database") == -1 ||
-		    run(db, "COMMIT", "new database") == -1 ? -1 : 0);
-	if (app != APPLICATION_ID || version < 1) {
-		strlcpy(db->error, "not a database of dstmd",
-		    sizeof(db->error));
+	if (sqlite3_prepare_v2(db->sql, sql, -1, &st, NULL) != SQLITE_OK)
+		return (fail(db, "cannot read it"));
+	if ((r = sqlite3_step(st)) == SQLITE_ROW)
+		text = sqlite3_column_text(st, 0);
+	else if (r != SQLITE_DONE) {
+		(void)fail(db, "cannot read it");
+		sqlite3_finalize(st);
 		return (-1);
 	}
+	strlcpy(buf, text != NULL ? (const char *)text : "", size);
+	sqlite3_finalize(st);
+	return (0);
+}
+
+static int
+query_int(struct db *db, const char *sql, long long *v)
+{
+	char text[32];
+
+	if (query(db, sql, text, sizeof(text)) == -1)
+		return (-1);
+	*v = strtoll(text, NULL, 10);
+	return (0);
+}
+
+/*
+ * SQLite makes an empty database of no file, or of one without octets, and
+ * removes its log. But where there is a log, leases were: the file has
+ * been removed or cut off.
+ */
+static int
+check_files(struct db *db, const char *path)
+{
+	char log[PATH_MAX];
+	struct stat st;
+
+	if (lstat(path, &st) == 0) {
+		if (!S_ISREG(st.st_mode))
+			return (failx(db, "not a regular file"));
+		if (st.st_size > 0)
+			return (0);
+	} else if (errno != ENOENT)
+		return (failx(db, strerror(errno)));
+	snprintf(log, sizeof(log), "%s-wal", path);
+	if (lstat(log, &st) == 0 && st.st_size > 0)
+		return (failx(db, "it is gone, but its log (-wal) is there: "
+		    "bring it back, or remove the log to start without leases"));
+	return (0);
+}
+
+/* 1 it is empty, 0 it is ours, -1 it is not to be used. */
+static int
+identify(struct db *db)
+{
+	long long version, app, count;
+
+	if (query_int(db, "PRAGMA user_version", &version) == -1 ||
+	    query_int(db, "PRAGMA application_id", &app) == -1 ||
+	    query_int(db, "SELECT count(*) FROM sqlite_schema", &count) == -1)
+		return (-1);
+	if (version == 0 && app == 0 && count == 0)
+		return (1);
+	if (app != APPLICATION_ID || version < 1)
+		return (failx(db, "it is not a database of dstmd"));
 	if (version > DB_VERSION) {
-		snprintf(db->error, sizeof(db->error), "made by a newer dstmd "
-		    "(version %lld, this one knows %d)", (long long)version,
+		(void)failx(db, "");
+		snprintf(db->error, sizeof(db->error), "a newer dstmd has "
+		    "made it (version %lld, this one knows %d)", version,
 		    DB_VERSION);
 		return (-1);
 	}
-	if (sqlite3_prepare_v2(db->sql, "PRAGMA quick_check(1)", -1, &st,
-	    NULL) != SQLITE_OK)
-		return (fail(db, "check"));
-	ok = sqlite3_step(st) == SQLITE_ROW && strcmp(
-	    (const char *)sqlite3_column_text(st, 0), "ok") == 0;
-	if (!ok)
-		strlcpy(db->error, "corrupt", sizeof(db->error));
-	sqlite3_finalize(st);
-	return (ok ? 0 : -1);
+	return (0);
+}
+
+static int
+check_content(struct db *db)
+{
+	char text[256], why[300];
+	long long count;
+
+	if (query_int(db, objects, &count) == -1)
+		return (-1);
+	if (count != OBJECTS)
+		return (failx(db, "it has not the tables of dstmd, or more"));
+	/* 60,000 leases: 40 ms */
+	if (query(db, "PRAGMA quick_check(1)", text, sizeof(text)) == -1)
+		return (-1);
+	if (strcmp(text, "ok") != 0) {
+		snprintf(why, sizeof(why), "it is damaged (%s): bring back a "
+		    "copy", text);
+		return (failx(db, why));
+	}
+	return (0);
+}
+
+/*
+ * The log of a process that ended badly may hold what the kernel has but
+ * the disk has not (a sync failed: see serve.c). All of it is written
+ * again, to the database, and synced, before any of it is believed.
+ */
+static int
+settle(struct db *db)
+{
+	int left = -1, done = -1;
+
+	if (sqlite3_wal_checkpoint_v2(db->sql, NULL,
+	    SQLITE_CHECKPOINT_TRUNCATE, &left, &done) != SQLITE_OK)
+		return (fail(db, "cannot write"));
+	if (left != 0)
+		return (failx(db, "its log cannot be emptied"));
+	return (0);
+}
+
+static int
+log_hook(void *arg, sqlite3 *sql, const char *name, int pages)
+{
+	struct db *db = arg;
+
+	(void)sql;
+	(void)name;
+	db->log_pages = pages;
+	return (SQLITE_OK);
+}
+
+static int
+prepare(struct db *db)
+{
+	int i;
+
+	for (i = 0; i < NSTMT; i++)
+		if (sqlite3_prepare_v3(db->sql, statements[i], -1,
+		    SQLITE_PREPARE_PERSISTENT, &db->st[i], NULL) != SQLITE_OK)
+			return (fail(db, "prepare"));
+	return (0);
+}
+
+static int
+open_log(struct db *db)
+{
+	char mode[16];
+
+	if (query(db, "PRAGMA journal_mode = WAL", mode, sizeof(mode)) == -1)
+		return (-1);
+	if (strcmp(mode, "wal") != 0)
+		return (failx(db, "it cannot have a write-ahead log"));
+	/* Instead of SQLite's checkpoint: we want to know how it went. */
+	sqlite3_wal_hook(db->sql, log_hook, db);
+	return (run(db, "PRAGMA synchronous = FULL", "synchronous"));
+}
+
+static int
+make_schema(struct db *db)
+{
+	if (run(db, "BEGIN EXCLUSIVE", "cannot make it") == -1 ||
+	    run(db, schema, "cannot make it") == -1 ||
+	    run(db, "COMMIT", "cannot make it") == -1)
+		return (-1);
+	return (0);
+}
+
+static int
+open_checked(struct db *db, const char *path)
+{
+	int is_new;
+
+	if (check_files(db, path) == -1)
+		return (-1);
+	if (sqlite3_open_v2(path, &db->sql, SQLITE_OPEN_READWRITE |
+	    SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW |
+	    SQLITE_OPEN_EXRESCODE, NULL) != SQLITE_OK)
+		return (db->sql != NULL ? fail(db, "cannot open it") :
+		    failx(db, "out of memory"));
+	restrict_sql(db->sql);
+	sqlite3_busy_timeout(db->sql, BUSY_MS);
+	if (run(db, settings, "cannot open it") == -1 ||
+	    (is_new = identify(db)) == -1)
+		return (-1);
+	if (sqlite3_db_readonly(db->sql, "main") == 1)
+		return (failx(db, "it is read-only for this user"));
+	if (open_log(db) == -1 || (is_new && make_schema(db) == -1) ||
+	    check_content(db) == -1 || settle(db) == -1 || prepare(db) == -1)
+		return (-1);
+	sqlite3_db_config(db->sql, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+	db->log_pages = 0;
+	return (0);
 }
 
 struct db *
@@ -153,18 +461,9 @@ db_open(const char *path, char *err, size_t errlen)
 
 	if ((db = calloc(1, sizeof(*db))) == NULL)
 		fatal(NULL);
-	if (sqlite3_open_v2(path, &db->sql, SQLITE_OPEN_READWRITE |
-	    SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
-	    NULL) != SQLITE_OK)
-		(void)fail(db, "open");
-	else {
-		sqlite3_extended_result_codes(db->sql, 1);
-		sqlite3_db_config(db->sql, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-		if (run(db, setup, "open") == 0 && check_schema(db) == 0 &&
-		    prepare_all(db) == 0)
-			return (db);
-	}
-	if (sqlite3_errcode(db->sql) == SQLITE_BUSY)
+	if (open_checked(db, path) == 0)
+		return (db);
+	if (db->error_no == EBUSY)
 		strlcpy(err, "another dstmd uses it", errlen);
 	else
 		strlcpy(err, db->error, errlen);
@@ -175,178 +474,266 @@ db_open(const char *path, char *err, size_t errlen)
 void
 db_close(struct db *db)
 {
+	int i;
+
 	if (db == NULL)
 		return;
-	sqlite3_finalize(db->begin);
-	sqlite3_finalize(db->commit);
-	sqlite3_finalize(db->rollback);
-	sqlite3_finalize(db->put);
-	sqlite3_finalize(db->load);
-	sqlite3_finalize(db->put_node);
-	sqlite3_finalize(db->del_node);
-	sqlite3_finalize(db->get_node);
-	sqlite3_close(db->sql);
+	for (i = 0; i < NSTMT; i++)
+		sqlite3_finalize(db->st[i]);
+	if (sqlite3_close(db->sql) != SQLITE_OK)
+		fatalx("sqlite3_close: %s", sqlite3_errmsg(db->sql));
 	free(db);
 }
 
-const char *
-db_error(struct db *db)
-{
-	return (db->error);
-}
-
-int
-db_errno(struct db *db)
-{
-	switch (sqlite3_errcode(db->sql) & 0xff) {
-	case SQLITE_FULL:
-		return (ENOSPC);
-	case SQLITE_READONLY:
-	case SQLITE_PERM:
-		return (EROFS);
-	case SQLITE_NOMEM:
-		return (ENOMEM);
-	default:
-		return (EIO);
-	}
-}
-
+/*
+ * Transactions
+ */
 static int
-step(struct db *db, sqlite3_stmt *st, const char *what)
+step(struct db *db, int which, const char *what)
 {
-	int r, e;
+	int r = 0;
 
-	r = sqlite3_step(st);
-	e = r == SQLITE_DONE ? 0 : fail(db, what);
-	sqlite3_reset(st);
-	return (e);
+	if (sqlite3_step(db->st[which]) != SQLITE_DONE)
+		r = fail(db, what);
+	sqlite3_reset(db->st[which]);
+	return (r);
 }
 
 int
 db_begin(struct db *db)
 {
-	return (step(db, db->begin, "begin"));
+	return (step(db, BEGIN, "cannot begin"));
 }
 
 int
 db_commit(struct db *db)
 {
-	return (step(db, db->commit, "commit"));
+	return (step(db, COMMIT, "cannot write"));
 }
 
+/* SQLite itself has done it after most errors. */
 void
 db_rollback(struct db *db)
 {
-	char why[sizeof(db->error)];
-
-	strlcpy(why, db->error, sizeof(why));
-	if (!sqlite3_get_autocommit(db->sql))
-		(void)step(db, db->rollback, "rollback");
-	strlcpy(db->error, why, sizeof(db->error));
+	if (sqlite3_get_autocommit(db->sql))
+		return;
+	if (sqlite3_step(db->st[ROLLBACK]) != SQLITE_DONE ||
+	    !sqlite3_get_autocommit(db->sql))
+		db->lost = 1;
+	sqlite3_reset(db->st[ROLLBACK]);
 }
 
 int
 db_put_lease(struct db *db, const struct lease_rec *r)
 {
-	sqlite3_stmt *st = db->put;
+	sqlite3_stmt *st = db->st[PUT];
 
-	sqlite3_bind_int64(st, 1, ntohl(r->v4.s_addr));
-	sqlite3_bind_blob(st, 2, &r->v6, sizeof(r->v6), SQLITE_STATIC);
-	sqlite3_bind_int64(st, 3, r->mech);
-	sqlite3_bind_int64(st, 4, r->state);
-	sqlite3_bind_int64(st, 5, r->since);
-	sqlite3_bind_int64(st, 6, r->until);
-	sqlite3_bind_int64(st, 7, ntohl(r->tep4.s_addr));
-	sqlite3_bind_blob(st, 8, &r->tep6, sizeof(r->tep6), SQLITE_STATIC);
-	sqlite3_bind_text(st, 9, r->name, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 10, r->tep, -1, SQLITE_STATIC);
-	return (step(db, st, "write"));
+	if (sqlite3_bind_int64(st, 1, ntohl(r->v4.s_addr)) != SQLITE_OK ||
+	    sqlite3_bind_blob(st, 2, &r->v6, sizeof(r->v6),
+	    SQLITE_STATIC) != SQLITE_OK ||
+	    sqlite3_bind_int64(st, 3, r->mech) != SQLITE_OK ||
+	    sqlite3_bind_int64(st, 4, r->state) != SQLITE_OK ||
+	    sqlite3_bind_int64(st, 5, r->since) != SQLITE_OK ||
+	    sqlite3_bind_int64(st, 6, r->until) != SQLITE_OK ||
+	    sqlite3_bind_int64(st, 7, ntohl(r->tep4.s_addr)) != SQLITE_OK ||
+	    sqlite3_bind_blob(st, 8, &r->tep6, sizeof(r->tep6),
+	    SQLITE_STATIC) != SQLITE_OK ||
+	    sqlite3_bind_text(st, 9, r->name, -1, SQLITE_STATIC) !=
+	    SQLITE_OK ||
+	    sqlite3_bind_text(st, 10, r->tep, -1, SQLITE_STATIC) != SQLITE_OK)
+		return (fail(db, "bind"));
+	return (step(db, PUT, "cannot write"));
 }
 
 int
 db_put_node(struct db *db, const struct node_rec *r)
 {
+	sqlite3_stmt *st = db->st[PUT_NODE];
+
 	if (!r->valid)
-		return (step(db, db->del_node, "write"));
-	sqlite3_bind_int64(db->put_node, 1, ntohl(r->v4.s_addr));
-	sqlite3_bind_int64(db->put_node, 2, r->until);
-	return (step(db, db->put_node, "write"));
+		return (step(db, DEL_NODE, "cannot write"));
+	if (sqlite3_bind_int64(st, 1, ntohl(r->v4.s_addr)) != SQLITE_OK ||
+	    sqlite3_bind_int64(st, 2, r->until) != SQLITE_OK)
+		return (fail(db, "bind"));
+	return (step(db, PUT_NODE, "cannot write"));
 }
 
 int
-db_load(struct db *db)
+db_log_pages(const struct db *db)
 {
-	return (sqlite3_reset(db->load) == SQLITE_OK ? 0 : -1);
+	return (db->log_pages);
+}
+
+int
+db_checkpoint(struct db *db)
+{
+	int pages, done;
+
+	if (sqlite3_wal_checkpoint_v2(db->sql, NULL,
+	    SQLITE_CHECKPOINT_PASSIVE, &pages, &done) != SQLITE_OK)
+		return (fail(db, "cannot move the log to the database"));
+	if (pages == done)
+		db->log_pages = 0;
+	return (0);
+}
+
+/*
+ * What is believed
+ */
+static int
+is_text(const char *text)
+{
+	return (memchr(text, '\0', NAME_SIZE) != NULL);
+}
+
+const char *
+db_check_lease(const struct lease_rec *r)
+{
+	if (!in_usable(r->v4))
+		return ("its IPv4 address is not unicast");
+	if (!in6_usable(&r->v6))
+		return ("its IPv6 address is not unicast");
+	if (mech_name(r->mech) == NULL)
+		return ("its mechanism is unknown");
+	if (r->state < REC_BOUND || r->state > REC_CLOSED)
+		return ("its state is unknown");
+	if (r->since < 0 || r->since > TIME_MAX || r->until < 0 ||
+	    r->until > TIME_MAX)
+		return ("its time is impossible");
+	if (!is_text(r->name) || (r->mech == MECH_ANONYMOUS ?
+	    strcmp(r->name, "anonymous") != 0 : !name_valid(r->name)))
+		return ("its user's name is impossible");
+	if (!is_text(r->tep) || !name_valid(r->tep))
+		return ("its TEP's name is impossible");
+	return (NULL);
+}
+
+const char *
+db_check_node(const struct node_rec *r)
+{
+	if (!r->valid)
+		return (NULL);
+	if (!in_usable(r->v4))
+		return ("its IPv4 address is not unicast");
+	if (r->until < 0 || r->until > TIME_MAX)
+		return ("its time is impossible");
+	return (NULL);
+}
+
+/*
+ * The load
+ */
+static int
+get_u32(sqlite3_stmt *st, int column, uint32_t *v)
+{
+	sqlite3_int64 n = sqlite3_column_int64(st, column);
+
+	if (n < 0 || n > UINT32_MAX)
+		return (-1);
+	*v = (uint32_t)n;
+	return (0);
 }
 
 static int
-get_text(sqlite3_stmt *st, int column, char *buf, size_t size)
+get_v4(sqlite3_stmt *st, int column, struct in_addr *v4)
 {
-	const char *text = (const char *)sqlite3_column_text(st, column);
-	int len = sqlite3_column_bytes(st, column);
+	uint32_t n;
 
-	if (text == NULL || len < 0 || (size_t)len >= size ||
-	    strlen(text) != (size_t)len)
+	if (get_u32(st, column, &n) == -1)
 		return (-1);
-	memcpy(buf, text, (size_t)len + 1);
+	v4->s_addr = htonl(n);
 	return (0);
 }
 
 static int
 get_v6(sqlite3_stmt *st, int column, struct in6_addr *v6)
 {
-	if (sqlite3_column_bytes(st, column) != (int)sizeof(*v6))
+	const void *blob = sqlite3_column_blob(st, column);
+
+	if (blob == NULL ||
+	    sqlite3_column_bytes(st, column) != (int)sizeof(*v6))
 		return (-1);
-	memcpy(v6, sqlite3_column_blob(st, column), sizeof(*v6));
+	memcpy(v6, blob, sizeof(*v6));
 	return (0);
+}
+
+static int
+get_name(sqlite3_stmt *st, int column, char *name)
+{
+	const unsigned char *text = sqlite3_column_text(st, column);
+	int len = sqlite3_column_bytes(st, column);
+
+	if (text == NULL || len < 0 || len > NAME_MAX_LEN ||
+	    strlen((const char *)text) != (size_t)len)
+		return (-1);
+	memcpy(name, text, (size_t)len + 1);
+	return (0);
+}
+
+void
+db_load(struct db *db, struct in_addr after)
+{
+	sqlite3_reset(db->st[LOAD]);
+	sqlite3_bind_int64(db->st[LOAD], 1, ntohl(after.s_addr));
+}
+
+void
+db_load_end(struct db *db)
+{
+	sqlite3_reset(db->st[LOAD]);
+}
+
+static int
+bad_row(struct db *db, const char *row, const char *why)
+{
+	char text[200];
+
+	snprintf(text, sizeof(text), "the record of %s is damaged: %s; bring "
+	    "back a copy, or correct it with sqlite3(1)", row, why);
+	return (failx(db, text));
 }
 
 int
 db_next(struct db *db, struct lease_rec *r)
 {
-	sqlite3_stmt *st = db->load;
+	sqlite3_stmt *st = db->st[LOAD];
+	const char *why;
+	int code;
 
-	switch (sqlite3_step(st)) {
-	case SQLITE_ROW:
-		break;
-	case SQLITE_DONE:
-		sqlite3_reset(st);
+	if ((code = sqlite3_step(st)) == SQLITE_DONE)
 		return (0);
-	default:
-		return (fail(db, "load"));
-	}
+	if (code != SQLITE_ROW)
+		return (fail(db, "cannot load"));
 	memset(r, 0, sizeof(*r));
-	r->v4.s_addr = htonl((uint32_t)sqlite3_column_int64(st, 0));
-	r->mech = (uint32_t)sqlite3_column_int64(st, 2);
-	r->state = (uint32_t)sqlite3_column_int64(st, 3);
+	if (get_v4(st, 0, &r->v4) == -1 || get_v6(st, 1, &r->v6) == -1 ||
+	    get_u32(st, 2, &r->mech) == -1 || get_u32(st, 3, &r->state) == -1 ||
+	    get_v4(st, 6, &r->tep4) == -1 || get_v6(st, 7, &r->tep6) == -1 ||
+	    get_name(st, 8, r->name) == -1 || get_name(st, 9, r->tep) == -1)
+		return (bad_row(db, log_in(r->v4), "its form"));
 	r->since = sqlite3_column_int64(st, 4);
 	r->until = sqlite3_column_int64(st, 5);
-	r->tep4.s_addr = htonl((uint32_t)sqlite3_column_int64(st, 6));
-	if (get_v6(st, 1, &r->v6) == -1 || get_v6(st, 7, &r->tep6) == -1 ||
-	    get_text(st, 8, r->name, sizeof(r->name)) == -1 ||
-	    get_text(st, 9, r->tep, sizeof(r->tep)) == -1 ||
-	    mech_name(r->mech) == NULL || r->state < REC_BOUND ||
-	    r->state > REC_CLOSED) {
-		snprintf(db->error, sizeof(db->error), "the lease of %s is "
-		    "damaged", log_in(r->v4));
-		return (-1);
-	}
+	if ((why = db_check_lease(r)) != NULL)
+		return (bad_row(db, log_in(r->v4), why));
 	return (1);
 }
 
 int
 db_node(struct db *db, struct node_rec *r)
 {
-	int found = 0;
+	sqlite3_stmt *st = db->st[GET_NODE];
+	const char *why = NULL;
+	int code;
 
 	memset(r, 0, sizeof(*r));
-	if (sqlite3_step(db->get_node) == SQLITE_ROW) {
+	if ((code = sqlite3_step(st)) == SQLITE_ROW) {
 		r->valid = 1;
-		r->v4.s_addr =
-		    htonl((uint32_t)sqlite3_column_int64(db->get_node, 0));
-		r->until = sqlite3_column_int64(db->get_node, 1);
-		found = 1;
-	}
-	sqlite3_reset(db->get_node);
-	return (found);
+		r->until = sqlite3_column_int64(st, 1);
+		why = get_v4(st, 0, &r->v4) == -1 ? "its form" :
+		    db_check_node(r);
+	} else if (code != SQLITE_DONE)
+		return (fail(db, "cannot load"));
+	sqlite3_reset(st);
+	if (why != NULL)
+		return (bad_row(db, "the node", why));
+	return ((int)r->valid);
 }

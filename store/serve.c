@@ -109,16 +109,26 @@ answer(uint32_t type, uint64_t first, uint64_t last, int error)
 	msg_put(priv_link, type, &md, sizeof(md));
 }
 
-/* The answers leave first: they do not wait for these syncs. */
+/*
+ * The answers leave first: they do not wait for these syncs. Where it fails
+ * (the file cannot grow) the log goes on, and it is tried again later.
+ */
 static void
 checkpoint(void)
 {
+	static int at = DB_LOG_PAGES;
+
+	if (db_log_pages(db) < at)
+		return;
 	(void)msglink_flush(priv_link, 0);
+	at = DB_LOG_PAGES;
 	if (db_checkpoint(db) == 0)
 		return;
 	if (db_lost(db))
 		give_up();
-	complain(0, db_error(db));
+	log_warnx("%s; %d pages are in the log", db_error(db),
+	    db_log_pages(db));
+	at += db_log_pages(db);
 }
 
 static void
@@ -141,8 +151,7 @@ batch_end(void)
 		answer(MSG_STORE_FAIL, batch.first, batch.last, error);
 	}
 	memset(&batch, 0, sizeof(batch));
-	if (db_log_pages(db) >= DB_LOG_PAGES)
-		checkpoint();
+	checkpoint();
 }
 
 static void

@@ -150,7 +150,7 @@ open_tun(const char *ifname)
 	}
 	memset(&ifr, 0, sizeof(ifr));
 	strlcpy(ifr.ifr_name, ifname, sizeof(ifr.ifr_name));
-	ifr.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL;
+	ifr.ifr_flags = (short)(IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL);
 	if (ioctl(fd, TUNSETIFF, &ifr) == -1) {
 		if (errno == EBUSY || errno == EEXIST)
 			log_warnx("interface %s is there already", ifname);

@@ -1,0 +1,535 @@
+/* The lease engine: every state, every event that matters. */
+/* LINK: priv/lease.o libdstmd.a */
+#include <arpa/inet.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dstmd/tsp.h"
+#include "priv/lease.h"
+
+#define WALL	1000000
+
+static struct lease_engine	*e;
+static int64_t			 now;
+static struct lease_policy	 policy;
+static struct in_addr		 tep4;
+static struct in6_addr		 tep6;
+
+static struct in_addr
+v4(const char *text)
+{
+	struct in_addr a;
+
+	assert_int_equal(inet_pton(AF_INET, text, &a), 1);
+	return (a);
+}
+
+static int64_t
+wall(void)
+{
+	return (WALL + now / 1000);
+}
+
+static void
+make(int local)
+{
+	struct lease_limits limits = { 100, 10, 1000, 30 };
+
+	now = 1000000;
+	memset(&policy, 0, sizeof(policy));
+	policy.npools = 1;
+	tep4 = v4("198.51.100.1");
+	inet_pton(AF_INET6, "2001:db8::2", &tep6);
+	e = lease_engine_new(&limits);
+	lease_engine_add_tep(e, 0, local, "tep", tep4, &tep6);
+	lease_engine_add_pool(e, 0, "lab", 0);
+	assert_int_equal(lease_engine_add_range(e, 0, v4("198.51.100.16"),
+	    v4("198.51.100.19")), 0);
+}
+
+static int
+setup_local(void **state)
+{
+	(void)state;
+	make(1);
+	return (0);
+}
+
+static int
+setup_remote(void **state)
+{
+	(void)state;
+	make(0);
+	return (0);
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	lease_check(e);
+	lease_engine_free(e);
+	return (0);
+}
+
+static struct lease_ask
+ask(uint32_t op, const char *user, int host, const char *addr)
+{
+	static uint32_t req;
+	struct lease_ask a;
+
+	memset(&a, 0, sizeof(a));
+	a.conn.id = (uint32_t)host;
+	a.conn.gen = 1;
+	a.req = ++req;
+	a.op = op;
+	a.owner.mech = MECH_SCRAM_SHA_256;
+	strlcpy(a.owner.name, user, sizeof(a.owner.name));
+	inet_pton(AF_INET6, "2001:db8:1::", &a.owner.v6);
+	a.owner.v6.s6_addr[15] = (uint8_t)host;
+	a.policy = &policy;
+	if (addr != NULL) {
+		a.has_v4 = 1;
+		a.v4 = v4(addr);
+	}
+	return (a);
+}
+
+static void
+request(struct lease_ask a)
+{
+	lease_request(e, now, wall(), &a);
+}
+
+/* The next action must be of this type. */
+static struct lease_action
+expect(enum lease_action_type type)
+{
+	struct lease_action a;
+
+	assert_int_equal(lease_action(e, &a), 1);
+	assert_int_equal(a.type, type);
+	return (a);
+}
+
+static void
+nothing(void)
+{
+	struct lease_action a;
+
+	assert_int_equal(lease_action(e, &a), 0);
+}
+
+static void
+expect_status(uint32_t status)
+{
+	assert_int_equal(expect(LA_REPLY).reply.status, status);
+	nothing();
+}
+
+static void
+tep_says(const struct lease_action *a, uint32_t status)
+{
+	lease_tep_done(e, now, wall(), a->job, status, tep4, &tep6);
+}
+
+/* A whole grant; its address. */
+static struct in_addr
+grant(const char *user, int host, const char *addr)
+{
+	struct lease_action a;
+
+	request(ask(OP_CREATE, user, host, addr));
+	a = expect(LA_TEP_ADD);
+	nothing();
+	tep_says(&a, STATUS_OK);
+	a = expect(LA_STORE);
+	assert_int_equal(a.rec.state, REC_BOUND);
+	nothing();
+	lease_store_done(e, now, wall(), a.seq);
+	a = expect(LA_REPLY);
+	assert_int_equal(a.reply.status, STATUS_OK);
+	nothing();
+	lease_check(e);
+	return (a.reply.v4);
+}
+
+static void
+test_grant(void **state)
+{
+	struct lease_info li;
+
+	(void)state;
+	assert_int_equal(grant("alice", 1, NULL).s_addr,
+	    v4("198.51.100.16").s_addr);
+	assert_int_equal(lease_walk(e, now, v4("0.0.0.0"), &li), 1);
+	assert_string_equal(li.owner.name, "alice");
+	assert_int_equal(li.state, CTL_BOUND);
+	assert_int_equal(li.remains_ms, 100000);
+	assert_int_equal(lease_deadline(e), now + 100000);
+}
+
+/* Nothing is answered before it is durable, nor stored before the TEP. */
+static void
+test_order(void **state)
+{
+	struct lease_action a;
+
+	(void)state;
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	a = expect(LA_TEP_ADD);
+	nothing();
+	lease_store_done(e, now, wall(), 99);
+	nothing();
+	tep_says(&a, STATUS_OK);
+	a = expect(LA_STORE);
+	nothing();
+	lease_store_reset(e);		/* the store died: the same again */
+	assert_int_equal(expect(LA_STORE).seq, a.seq);
+	lease_store_done(e, now, wall(), a.seq - 1);
+	nothing();
+	lease_store_done(e, now, wall(), a.seq);
+	expect_status(STATUS_OK);
+}
+
+static void
+test_same_owner_same_lease(void **state)
+{
+	struct lease_action a;
+	struct lease_ask first = ask(OP_CREATE, "alice", 1, NULL);
+
+	(void)state;
+	request(first);
+	a = expect(LA_TEP_ADD);
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	assert_int_equal(expect(LA_REPLY).reply.status, STATUS_PROGRESS);
+	tep_says(&a, STATUS_OK);
+	a = expect(LA_STORE);
+	lease_store_done(e, now, wall(), a.seq);
+	a = expect(LA_REPLY);
+	assert_int_equal(a.reply.status, STATUS_OK);
+	assert_true(a.reply.req == first.req + 1);
+	nothing();
+}
+
+static void
+test_exhausted(void **state)
+{
+	struct lease_pool_stats st;
+	int i;
+
+	(void)state;
+	for (i = 1; i <= 4; i++)
+		grant("alice", i, NULL);
+	request(ask(OP_CREATE, "bob", 9, NULL));
+	expect_status(STATUS_EXHAUSTED);
+	lease_pool_stats(e, 0, &st);
+	assert_int_equal(st.bound, 4);
+	assert_int_equal(st.free, 0);
+	assert_int_equal(st.exhausted, 1);
+}
+
+static void
+test_limit(void **state)
+{
+	(void)state;
+	policy.max_leases = 2;
+	grant("alice", 1, NULL);
+	grant("alice", 2, NULL);
+	request(ask(OP_CREATE, "alice", 3, NULL));
+	expect_status(STATUS_NO_TUNNELS);
+	grant("bob", 3, NULL);
+}
+
+static void
+test_renewal(void **state)
+{
+	struct lease_action a;
+
+	(void)state;
+	grant("alice", 1, NULL);
+	now += 50000;
+	request(ask(OP_CREATE, "alice", 1, "198.51.100.16"));
+	a = expect(LA_STORE);
+	assert_int_equal(a.rec.until, wall() + 100);
+	nothing();
+	lease_store_done(e, now, wall(), a.seq);
+	assert_int_equal(expect(LA_TEP_ADD).lifetime, 100);
+	expect_status(STATUS_OK);
+	assert_int_equal(lease_deadline(e), now + 100000);
+}
+
+/* Not this owner's, and nothing changes: another user, another IPv6. */
+static void
+test_foreign(void **state)
+{
+	int64_t deadline;
+
+	(void)state;
+	grant("alice", 1, NULL);
+	deadline = lease_deadline(e);
+	request(ask(OP_CREATE, "bob", 1, "198.51.100.16"));
+	expect_status(STATUS_UNAVAILABLE);
+	request(ask(OP_CREATE, "alice", 2, "198.51.100.16"));
+	expect_status(STATUS_UNAVAILABLE);
+	request(ask(OP_DELETE, "bob", 2, "198.51.100.16"));
+	expect_status(STATUS_UNAVAILABLE);
+	request(ask(OP_CREATE, "alice", 1, "198.51.100.17"));
+	expect_status(STATUS_UNAVAILABLE);
+	request(ask(OP_CREATE, "alice", 1, "192.0.2.1"));
+	expect_status(STATUS_IPV4);
+	request(ask(OP_INFO, "alice", 1, "224.0.0.1"));
+	expect_status(STATUS_IPV4);
+	assert_int_equal(lease_deadline(e), deadline);
+}
+
+static void
+test_expiry_and_quarantine(void **state)
+{
+	struct lease_action a;
+	int i;
+
+	(void)state;
+	for (i = 1; i <= 4; i++)
+		grant("alice", i, NULL);
+	now += 100001;
+	lease_tick(e, now, wall());
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(expect(LA_NODE_DEL).reply.conn.gen, 1);
+		a = expect(LA_TEP_DEL);
+		/* the TEP has not confirmed: nobody gets it */
+		request(ask(OP_CREATE, "bob", 9, NULL));
+		lease_check(e);
+		tep_says(&a, STATUS_OK);
+	}
+	for (i = 0; i < 4; i++)
+		assert_int_equal(expect(LA_REPLY).reply.status,
+		    STATUS_EXHAUSTED);
+	nothing();
+	now += 29000;
+	lease_tick(e, now, wall());
+	request(ask(OP_CREATE, "bob", 9, NULL));
+	expect_status(STATUS_EXHAUSTED);
+	/* its old owner may come back in the quarantine */
+	assert_int_equal(grant("alice", 3, NULL).s_addr,
+	    v4("198.51.100.18").s_addr);
+	now += 1001;
+	lease_tick(e, now, wall());
+	grant("bob", 9, NULL);
+}
+
+static void
+test_sticky(void **state)
+{
+	struct lease_action a;
+	struct in_addr first;
+
+	(void)state;
+	grant("bob", 1, NULL);
+	first = grant("alice", 2, NULL);
+	request(ask(OP_DELETE, "alice", 2, NULL));
+	a = expect(LA_STORE);
+	assert_int_equal(a.rec.state, REC_CLOSED);
+	nothing();
+	lease_store_done(e, now, wall(), a.seq);
+	assert_int_equal(expect(LA_REPLY).reply.status, STATUS_OK);
+	a = expect(LA_TEP_DEL);
+	nothing();
+	tep_says(&a, STATUS_OK);
+	now += 31000;
+	lease_tick(e, now, wall());
+	grant("carol", 3, NULL);
+	assert_int_equal(grant("alice", 2, NULL).s_addr, first.s_addr);
+}
+
+static void
+test_store_fails(void **state)
+{
+	struct lease_action a;
+
+	(void)state;
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	a = expect(LA_TEP_ADD);
+	tep_says(&a, STATUS_OK);
+	a = expect(LA_STORE);
+	lease_store_fail(e, now, wall(), a.seq, a.seq);
+	assert_int_equal(expect(LA_REPLY).reply.status, STATUS_BUSY);
+	a = expect(LA_TEP_DEL);
+	nothing();
+	tep_says(&a, STATUS_OK);
+	grant("bob", 2, NULL);
+	/* a renewal that is not durable leaves the old end */
+	now += 1000;
+	request(ask(OP_CREATE, "bob", 2, NULL));
+	a = expect(LA_STORE);
+	lease_store_fail(e, now, wall(), a.seq, a.seq);
+	expect_status(STATUS_BUSY);
+	now += 99001;
+	lease_tick(e, now, wall());
+	expect(LA_NODE_DEL);
+}
+
+static void
+test_tep(void **state)
+{
+	struct lease_action a;
+
+	(void)state;
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	expect_status(STATUS_TEP);
+	lease_tep_up(e, now, 0);
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	a = expect(LA_TEP_ADD);
+	tep_says(&a, STATUS_TEP);
+	assert_int_equal(expect(LA_REPLY).reply.status, STATUS_TEP);
+	a = expect(LA_TEP_DEL);
+	lease_tep_down(e, now, wall(), 0);
+	tep_says(&a, STATUS_TEP);
+	nothing();
+	lease_tep_up(e, now, 0);
+	a = expect(LA_TEP_DEL);
+	tep_says(&a, STATUS_OK);
+	assert_int_equal(expect(LA_STORE).rec.state, REC_CLOSED);
+	grant("bob", 2, NULL);
+	lease_tep_down(e, now, wall(), 0);
+	now += 5000;
+	lease_tep_up(e, now, 0);
+	assert_int_equal(expect(LA_TEP_ADD).lifetime, 95);
+	nothing();
+}
+
+static void
+test_tep_dies_while_reserved(void **state)
+{
+	struct lease_action a, b;
+
+	(void)state;
+	lease_tep_up(e, now, 0);
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	a = expect(LA_TEP_ADD);
+	lease_tep_down(e, now, wall(), 0);
+	expect_status(STATUS_TEP);
+	tep_says(&a, STATUS_OK);	/* late */
+	nothing();
+	lease_tep_up(e, now, 0);
+	b = expect(LA_TEP_DEL);
+	assert_true(b.job != a.job);
+	tep_says(&a, STATUS_OK);
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	expect_status(STATUS_PROGRESS);
+}
+
+static void
+test_load(void **state)
+{
+	struct lease_rec rec;
+	struct lease_info li;
+
+	(void)state;
+	memset(&rec, 0, sizeof(rec));
+	rec.v4 = v4("198.51.100.17");
+	inet_pton(AF_INET6, "2001:db8:1::1", &rec.v6);
+	rec.mech = MECH_SCRAM_SHA_256;
+	rec.state = REC_BOUND;
+	rec.since = wall() - 10;
+	rec.until = wall() + 60;
+	strlcpy(rec.name, "alice", sizeof(rec.name));
+	strlcpy(rec.tep, "tep", sizeof(rec.tep));
+	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
+	assert_int_equal(lease_load(e, now, wall(), &rec), -1);
+	assert_int_equal(expect(LA_TEP_ADD).lifetime, 60);
+	assert_int_equal(lease_walk(e, now, v4("0.0.0.0"), &li), 1);
+	assert_int_equal(li.remains_ms, 60000);
+	rec.v4 = v4("203.0.113.1");
+	assert_int_equal(lease_load(e, now, wall(), &rec), -1);
+	/* one that ended: quarantine, and sticky */
+	rec.v4 = v4("198.51.100.16");
+	rec.until = wall() - 5;
+	strlcpy(rec.name, "bob", sizeof(rec.name));
+	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
+	nothing();
+	assert_int_equal(grant("carol", 3, NULL).s_addr,
+	    v4("198.51.100.18").s_addr);
+	assert_int_equal(grant("bob", 1, NULL).s_addr,
+	    v4("198.51.100.16").s_addr);
+}
+
+static void
+test_revoke(void **state)
+{
+	struct lease_action a;
+
+	(void)state;
+	assert_int_equal(lease_revoke(e, now, wall(), v4("198.51.100.16")),
+	    -1);
+	grant("alice", 1, NULL);
+	assert_int_equal(lease_revoke(e, now, wall(), v4("198.51.100.16")),
+	    0);
+	a = expect(LA_STORE);
+	nothing();
+	lease_store_done(e, now, wall(), a.seq);
+	expect(LA_NODE_DEL);
+	expect(LA_TEP_DEL);
+	nothing();
+}
+
+static void
+test_ranges(void **state)
+{
+	(void)state;
+	assert_int_equal(lease_engine_add_range(e, 0, v4("198.51.100.19"),
+	    v4("198.51.100.30")), -1);
+	assert_int_equal(lease_engine_add_range(e, 0, v4("198.51.100.30"),
+	    v4("198.51.100.20")), -1);
+	assert_int_equal(lease_in_pools(e, v4("198.51.100.19")), 1);
+	assert_int_equal(lease_in_pools(e, v4("198.51.100.20")), 0);
+}
+
+/* Ten times the pool, in and out: every address comes again. */
+static void
+test_churn(void **state)
+{
+	struct lease_pool_stats st;
+	struct lease_action a;
+	int i;
+
+	(void)state;
+	for (i = 1; i <= 200; i++) {
+		grant("alice", i, NULL);
+		now += 100001;
+		lease_tick(e, now, wall());
+		expect(LA_NODE_DEL);
+		a = expect(LA_TEP_DEL);
+		tep_says(&a, STATUS_OK);
+		now += 30001;
+		lease_tick(e, now, wall());
+		nothing();
+	}
+	lease_pool_stats(e, 0, &st);
+	assert_int_equal(st.free, 4);
+	assert_int_equal(st.granted, 200);
+}
+
+int
+main(void)
+{
+#define LOCAL(t)	cmocka_unit_test_setup_teardown(t, setup_local, teardown)
+#define REMOTE(t)	cmocka_unit_test_setup_teardown(t, setup_remote, teardown)
+	const struct CMUnitTest tests[] = {
+		LOCAL(test_grant), LOCAL(test_order),
+		LOCAL(test_same_owner_same_lease), LOCAL(test_exhausted),
+		LOCAL(test_limit), LOCAL(test_renewal), LOCAL(test_foreign),
+		LOCAL(test_expiry_and_quarantine), LOCAL(test_sticky),
+		LOCAL(test_store_fails), REMOTE(test_tep),
+		REMOTE(test_tep_dies_while_reserved), LOCAL(test_load),
+		LOCAL(test_revoke), LOCAL(test_ranges), LOCAL(test_churn),
+	};
+
+	return (cmocka_run_group_tests_name("lease", tests, NULL, NULL));
+}
