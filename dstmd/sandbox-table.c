@@ -254,9 +254,9 @@ static const struct sandbox_row tunnel_rows[] = {
  * SETUID, SETGID	a child drops to its own user
  * SYS_CHROOT	and to its own root directory
  * KILL		a child that does not end; it has another user
- * Files that must be read (secrets) belong to root. Nothing here may pass
- * file permissions by: the store's directory is opened with O_PATH, and
- * entered by the store as its owner.
+ * None of them passes file permissions by: what the parent opens at run time
+ * belongs to root or lets its group in, and the store's directory is entered
+ * by the store, as its owner (proc.c).
  */
 #ifdef __linux__
 static const struct sandbox_row priv_rows[] = {

@@ -5,7 +5,7 @@
  * FREE		-> RESERVED	-		-		-
  * RESERVED	521 to the	200: BINDING	-		CLOSING, 307
  *		earlier one	else CLOSING, 307
- * BINDING	the same	-		BOUND, 200	-
+ * BINDING	521		-		BOUND, 200	-
  *						fail: CLOSING, 530
  * BOUND	renewal: store	-		200, tell TEP	CLOSING
  *		delete: store	-		200, CLOSING
@@ -108,6 +108,7 @@ struct pending {
 	enum kind		 kind;
 	struct lease		*lease;
 	int64_t			 until;		/* now_ms, BIND and RENEW */
+	struct waiter		 waiter;	/* for its answer */
 	struct lease_rec	 rec;
 };
 TAILQ_HEAD(pending_queue, pending);
@@ -379,18 +380,18 @@ reply(struct lease_engine *e, const struct waiter *w, uint32_t status,
 	}
 }
 
+/* Who waits for the reservation; a record's waiter is the record's. */
 static void
-answer(struct lease_engine *e, struct lease *l, uint32_t status,
-    uint32_t lifetime)
+answer(struct lease_engine *e, struct lease *l, uint32_t status)
 {
-	reply(e, &l->waiter, status, l, lifetime);
+	reply(e, &l->waiter, status, l, 0);
 	l->waiter.conn.gen = 0;
 }
 
 static void
 set_waiter(struct lease_engine *e, struct lease *l, const struct lease_ask *ask)
 {
-	answer(e, l, STATUS_PROGRESS, 0);
+	answer(e, l, STATUS_PROGRESS);
 	l->waiter.conn = ask->conn;
 	l->waiter.req = ask->req;
 	l->waiter.op = ask->op;
@@ -440,8 +441,11 @@ store(struct lease_engine *e, struct lease *l, enum kind kind, int64_t now,
 	p->rec.tep6 = l->tep6;
 	strlcpy(p->rec.name, l->user->name, sizeof(p->rec.name));
 	strlcpy(p->rec.tep, tep->name, sizeof(p->rec.tep));
-	if (kind != K_CLOSED)
+	if (kind != K_CLOSED) {
 		l->writes++;
+		p->waiter = l->waiter;
+		l->waiter.conn.gen = 0;
+	}
 	TAILQ_INSERT_TAIL(&e->pending, p, entry);
 	work_add(e, LA_STORE, l)->pending = p;
 }
@@ -727,8 +731,10 @@ create(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
 		reserve(e, now, wall, l, ask);
 		break;
 	case RESERVED:
-	case BINDING:
 		set_waiter(e, l, ask);
+		break;
+	case BINDING:
+		refuse(e, ask, STATUS_PROGRESS);
 		break;
 	case BOUND:
 		if (l->releasing) {
@@ -857,7 +863,7 @@ lease_tep_done(struct lease_engine *e, int64_t now, int64_t wall, uint64_t job,
 		l->tep6 = *tep6;
 		bind_lease(e, now, wall, l);
 	} else if (l->state == RESERVED) {
-		answer(e, l, STATUS_TEP, 0);
+		answer(e, l, STATUS_TEP);
 		close_lease(e, l);
 	} else if (l->state == CLOSING && status == STATUS_OK)
 		closed(e, now, wall, l);
@@ -891,7 +897,7 @@ lease_tep_down(struct lease_engine *e, int64_t now, int64_t wall, uint32_t tep)
 	e->teps[tep].up = 0;
 	RB_FOREACH(l, lease_tree, &e->tree)
 		if (e->pools[l->pool].tep == tep && l->state == RESERVED) {
-			answer(e, l, STATUS_TEP, 0);
+			answer(e, l, STATUS_TEP);
 			close_lease(e, l);
 		}
 }
@@ -905,7 +911,7 @@ stored_bound(struct lease_engine *e, int64_t now, struct pending *p)
 	struct lease *l = p->lease;
 
 	l->until = p->until;
-	l->conn = l->waiter.conn;
+	l->conn = p->waiter.conn;
 	if (p->kind == K_BIND) {
 		set_state(e, l, BOUND);
 		e->pools[l->pool].granted++;
@@ -915,7 +921,7 @@ stored_bound(struct lease_engine *e, int64_t now, struct pending *p)
 	}
 	count_conn(e, l->conn, 1);
 	set_timer(e, l, l->until);
-	answer(e, l, STATUS_OK, seconds_to(now, l->until));
+	reply(e, &p->waiter, STATUS_OK, l, seconds_to(now, l->until));
 }
 
 static void
@@ -931,13 +937,15 @@ stored(struct lease_engine *e, int64_t now, struct pending *p)
 		stored_bound(e, now, p);
 		break;
 	case K_RENEW:
-		if (l->releasing)
-			break;		/* the release behind it decides */
+		if (l->releasing) {	/* the release behind it decides */
+			reply(e, &p->waiter, STATUS_UNAVAILABLE, l, 0);
+			break;
+		}
 		count_conn(e, l->conn, 0);
 		stored_bound(e, now, p);
 		break;
 	default:
-		answer(e, l, STATUS_OK, 0);
+		reply(e, &p->waiter, STATUS_OK, l, 0);
 		if (l->tell_node)
 			tell_node(e, l);
 		close_lease(e, l);
@@ -953,7 +961,7 @@ not_stored(struct lease_engine *e, struct pending *p)
 	if (p->kind == K_CLOSED)
 		return;		/* the next start asks the TEP again */
 	l->writes--;
-	answer(e, l, STATUS_BUSY, 0);
+	reply(e, &p->waiter, STATUS_BUSY, l, 0);
 	if (p->kind == K_BIND)
 		close_lease(e, l);
 	else if (p->kind == K_RELEASE)
@@ -1079,7 +1087,7 @@ expire(struct lease_engine *e, int64_t now, struct lease *l)
 {
 	switch (l->state) {
 	case RESERVED:
-		answer(e, l, STATUS_TEP, 0);
+		answer(e, l, STATUS_TEP);
 		close_lease(e, l);
 		break;
 	case BOUND:

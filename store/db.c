@@ -134,19 +134,34 @@ code_errno(int code)
 	}
 }
 
+/*
+ * The errno of the last failed call on the log, or on the database.
+ * sqlite3_system_errno does not have it after a commit.
+ */
+static int
+file_errno(struct db *db)
+{
+	sqlite3_file *log = NULL;
+	int no = 0;
+
+	if (sqlite3_file_control(db->sql, "main",
+	    SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log != NULL &&
+	    log->pMethods != NULL)
+		(void)log->pMethods->xFileControl(log,
+		    SQLITE_FCNTL_LAST_ERRNO, &no);
+	if (no == 0)
+		(void)sqlite3_file_control(db->sql, "main",
+		    SQLITE_FCNTL_LAST_ERRNO, &no);
+	return (no);
+}
+
 static int
 fail(struct db *db, const char *what)
 {
-	int code = sqlite3_extended_errcode(db->sql), sys;
+	int code = sqlite3_extended_errcode(db->sql), sys = 0;
 
-	sys = sqlite3_system_errno(db->sql);
-	switch (code & 0xff) {
-	case SQLITE_IOERR:
-	case SQLITE_CANTOPEN:
-		break;
-	default:
-		sys = 0;	/* an old one */
-	}
+	if ((code & 0xff) == SQLITE_IOERR)
+		sys = file_errno(db);
 	db->error_no = sys != 0 ? sys : code_errno(code);
 	if (!is_known(code, sys))
 		db->lost = 1;
@@ -292,6 +307,23 @@ query_int(struct db *db, const char *sql, long long *v)
 	return (0);
 }
 
+/* The log is a file beside it. */
+static int
+check_directory(struct db *db, const char *path)
+{
+	char directory[PATH_MAX], why[128];
+	char *slash;
+
+	strlcpy(directory, path, sizeof(directory));
+	if ((slash = strrchr(directory, '/')) == NULL)
+		return (failx(db, "not a path"));
+	slash[slash == directory ? 1 : 0] = '\0';
+	if (access(directory, R_OK | W_OK | X_OK) == 0)
+		return (0);
+	snprintf(why, sizeof(why), "its directory: %s", strerror(errno));
+	return (failx(db, why));
+}
+
 /*
  * SQLite makes an empty database of no file, or of one without octets, and
  * removes its log. But where there is a log, leases were: the file has
@@ -303,9 +335,13 @@ check_files(struct db *db, const char *path)
 	char log[PATH_MAX];
 	struct stat st;
 
+	if (check_directory(db, path) == -1)
+		return (-1);
 	if (lstat(path, &st) == 0) {
 		if (!S_ISREG(st.st_mode))
 			return (failx(db, "not a regular file"));
+		if (access(path, R_OK | W_OK) == -1)
+			return (failx(db, strerror(errno)));
 		if (st.st_size > 0)
 			return (0);
 	} else if (errno != ENOENT)
@@ -365,7 +401,9 @@ check_content(struct db *db)
 /*
  * The log of a process that ended badly may hold what the kernel has but
  * the disk has not (a sync failed: see serve.c). All of it is written
- * again, to the database, and synced, before any of it is believed.
+ * again, to the database, and synced, before any of it is believed. Then a
+ * commit, which changes nothing, starts a new log: should the power fail, the
+ * parts of the old one that are on the disk are not played again.
  */
 static int
 settle(struct db *db)
@@ -377,7 +415,8 @@ settle(struct db *db)
 		return (fail(db, "cannot write"));
 	if (left != 0)
 		return (failx(db, "its log cannot be emptied"));
-	return (0);
+	return (run(db, "PRAGMA user_version = " STR(DB_VERSION),
+	    "cannot write"));
 }
 
 static int
@@ -450,7 +489,6 @@ open_checked(struct db *db, const char *path)
 	    check_content(db) == -1 || settle(db) == -1 || prepare(db) == -1)
 		return (-1);
 	sqlite3_db_config(db->sql, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
-	db->log_pages = 0;
 	return (0);
 }
 

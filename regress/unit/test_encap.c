@@ -1,0 +1,217 @@
+/* Packets of the data plane, and its map. */
+/* LINK: tunnel/encap.o tunnel/map.o libdstmd.a */
+#include <arpa/inet.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tunnel/tunnel.h"
+
+static uint16_t
+sum(const uint8_t *p, size_t len, uint32_t v)
+{
+	size_t i;
+
+	for (i = 0; i + 1 < len; i += 2)
+		v += (uint32_t)(p[i] << 8 | p[i + 1]);
+	if (len % 2)
+		v += (uint32_t)p[len - 1] << 8;
+	while (v >> 16)
+		v = (v & 0xffff) + (v >> 16);
+	return ((uint16_t)v);
+}
+
+/* An IPv4 TCP SYN with these options; its length. */
+static size_t
+syn(uint8_t *p, uint8_t tos, const uint8_t *opt, size_t n)
+{
+	size_t len = 40 + n;
+	uint16_t s;
+
+	memset(p, 0, len);
+	p[0] = 0x45;
+	p[1] = tos;
+	p[2] = (uint8_t)(len >> 8);
+	p[3] = (uint8_t)len;
+	p[8] = 64;
+	p[9] = 6;
+	memcpy(p + 12, "\xc6\x33\x64\x10\xc0\x00\x02\x50", 8);
+	s = (uint16_t)~sum(p, 20, 0);
+	p[10] = (uint8_t)(s >> 8);
+	p[11] = (uint8_t)s;
+	p[32] = (uint8_t)((20 + n) / 4 << 4);
+	p[33] = 2;
+	memcpy(p + 40, opt, n);
+	s = (uint16_t)~sum(p + 20, len - 20, sum(p + 12, 8,
+	    (uint32_t)(6 + len - 20)));
+	p[36] = (uint8_t)(s >> 8);
+	p[37] = (uint8_t)s;
+	return (len);
+}
+
+static void
+sums_hold(const uint8_t *p, size_t len)
+{
+	assert_int_equal(sum(p, 20, 0), 0xffff);
+	assert_int_equal(sum(p + 20, len - 20, sum(p + 12, 8,
+	    (uint32_t)(6 + len - 20))), 0xffff);
+}
+
+static void
+test_check(void **state)
+{
+	uint8_t p[64];
+	size_t len = syn(p, 0, (const uint8_t *)"\2\4\5\xb4", 4), i;
+
+	(void)state;
+	assert_int_equal(ipv4_check(p, len), len);
+	assert_int_equal(ipv4_check(p, len + 10), len);
+	for (i = 0; i < len; i++)
+		assert_int_equal(ipv4_check(p, i), 0);
+	p[0] = 0x44;
+	assert_int_equal(ipv4_check(p, len), 0);
+	p[0] = 0x65;
+	assert_int_equal(ipv4_check(p, len), 0);
+	p[0] = 0x45;
+	p[2] = 0;
+	p[3] = 19;
+	assert_int_equal(ipv4_check(p, len), 0);
+}
+
+static void
+test_mss(void **state)
+{
+	static const uint8_t even[] = { 2, 4, 0x05, 0xb4 };
+	static const uint8_t odd[] = { 1, 2, 4, 0x05, 0xb4, 0, 0, 0 };
+	static const uint8_t small[] = { 2, 4, 0x02, 0x00 };
+	static const uint8_t bad[] = { 2, 9, 0x05, 0xb4 };
+	static const uint8_t zero[] = { 5, 0, 2, 4 };
+	uint8_t p[64], q[64];
+	size_t len;
+
+	(void)state;
+	len = syn(p, 0, even, sizeof(even));
+	ipv4_clamp_mss(p, len, 1460);
+	assert_int_equal(p[42] << 8 | p[43], 1420);
+	sums_hold(p, len);
+	len = syn(p, 0, odd, sizeof(odd));
+	ipv4_clamp_mss(p, len, 1460);
+	assert_int_equal(p[43] << 8 | p[44], 1420);
+	sums_hold(p, len);
+	len = syn(p, 0, small, sizeof(small));
+	memcpy(q, p, len);
+	ipv4_clamp_mss(p, len, 1460);
+	assert_memory_equal(p, q, len);
+	len = syn(p, 0, bad, sizeof(bad));
+	memcpy(q, p, len);
+	ipv4_clamp_mss(p, len, 1460);
+	assert_memory_equal(p, q, len);
+	len = syn(p, 0, zero, sizeof(zero));
+	ipv4_clamp_mss(p, len, 1460);
+	/* a fragment's payload is no TCP header */
+	len = syn(p, 0, even, sizeof(even));
+	p[7] = 1;
+	memcpy(q, p, len);
+	ipv4_clamp_mss(p, len, 1460);
+	assert_memory_equal(p, q, len);
+}
+
+/* RFC 6040, figure 4 */
+static void
+test_ecn(void **state)
+{
+	/* inner, outer, result; -1: dropped */
+	static const int table[16][3] = {
+		{ 0, 0, 0 }, { 0, 2, 0 }, { 0, 1, 0 }, { 0, 3, -1 },
+		{ 2, 0, 2 }, { 2, 2, 2 }, { 2, 1, 1 }, { 2, 3, 3 },
+		{ 1, 0, 1 }, { 1, 2, 1 }, { 1, 1, 1 }, { 1, 3, 3 },
+		{ 3, 0, 3 }, { 3, 2, 3 }, { 3, 1, 3 }, { 3, 3, 3 },
+	};
+	uint8_t p[64];
+	size_t i, len;
+	int r;
+
+	(void)state;
+	for (i = 0; i < 16; i++) {
+		len = syn(p, (uint8_t)(0xb8 | table[i][0]),
+		    (const uint8_t *)"\2\4\5\xb4", 4);
+		r = ecn_decap(p, len, (uint8_t)(0x20 | table[i][1]));
+		assert_int_equal(r, table[i][2] == -1 ? -1 : 0);
+		if (r == 0) {
+			assert_int_equal(p[1], 0xb8 | table[i][2]);
+			sums_hold(p, len);
+		}
+		assert_int_equal(ecn_encap(p[1]), p[1]);
+	}
+}
+
+/* Against a plain array: adds, deletes and finds in any order. */
+static void
+test_map(void **state)
+{
+	struct tunnel_map *m = tunnel_map_new();
+	struct tunnel_entry page[7];
+	static uint8_t there[5000];
+	struct in6_addr v6;
+	struct in_addr v4;
+	uint32_t i, k, n, slot, count = 0, seen = 0;
+
+	(void)state;
+	srandom(1);
+	memset(&v6, 0, sizeof(v6));
+	for (i = 0; i < 40000; i++) {
+		k = (uint32_t)random() % 5000;
+		v4.s_addr = htonl(0xc6336400U + k);
+		v6.s6_addr[15] = (uint8_t)k;
+		v6.s6_addr[14] = (uint8_t)(k >> 8);
+		if (random() % 2) {
+			tunnel_map_add(m, v4, &v6);
+			count += !there[k];
+			there[k] = 1;
+		} else {
+			assert_int_equal(tunnel_map_del(m, v4),
+			    there[k] ? 0 : -1);
+			count -= there[k];
+			there[k] = 0;
+		}
+		assert_int_equal(tunnel_map_count(m), count);
+	}
+	for (k = 0; k < 5000; k++) {
+		v4.s_addr = htonl(0xc6336400U + k);
+		assert_int_equal(tunnel_map_find(m, v4) != NULL, there[k]);
+		if (there[k])
+			assert_int_equal(tunnel_map_find(m, v4)->v6.s6_addr[15],
+			    k & 0xff);
+	}
+	for (slot = 0;;) {
+		slot = tunnel_map_page(m, slot, page, 7, &n);
+		for (i = 0; i < n; i++) {
+			k = ntohl(page[i].v4.s_addr) - 0xc6336400U;
+			assert_int_equal(there[k], 1);
+			there[k] = 2;
+			seen++;
+		}
+		if (slot == 0)
+			break;
+	}
+	assert_int_equal(seen, count);
+	v4.s_addr = 0;
+	assert_null(tunnel_map_find(m, v4));
+	tunnel_map_free(m);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_check), cmocka_unit_test(test_mss),
+		cmocka_unit_test(test_ecn), cmocka_unit_test(test_map),
+	};
+
+	return (cmocka_run_group_tests_name("encap", tests, NULL, NULL));
+}

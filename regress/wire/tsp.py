@@ -1,0 +1,151 @@
+"""An independent TSP client for tests: shares no code with the daemon."""
+import base64
+import hashlib
+import hmac
+import os
+import re
+import socket
+import xml.etree.ElementTree as ET
+
+PORT = 3653
+
+
+class Closed(Exception):
+    pass
+
+
+class Client:
+    """One connection. Lines and frames are bytes as they came."""
+
+    def __init__(self, host, port=PORT, source=None, timeout=10):
+        self.sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        self.sock.settimeout(timeout)
+        if source:
+            self.sock.bind((source, 0))
+        self.sock.connect((host, port))
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.address = self.sock.getsockname()[0]
+        self.buf = b''
+
+    def close(self):
+        self.sock.close()
+
+    def send(self, data):
+        self.sock.sendall(data)
+
+    def more(self):
+        data = self.sock.recv(65536)
+        if not data:
+            raise Closed
+        self.buf += data
+
+    def line(self):
+        while b'\n' not in self.buf:
+            self.more()
+        line, self.buf = self.buf.split(b'\n', 1)
+        assert line.endswith(b'\r'), line
+        return line[:-1]
+
+    def frame(self):
+        header = self.line()
+        m = re.fullmatch(rb'Content-length: ([0-9]+)', header)
+        assert m, header
+        n = int(m.group(1))
+        while len(self.buf) < n:
+            self.more()
+        body, self.buf = self.buf[:n], self.buf[n:]
+        return body
+
+    def at_end(self):
+        """Has the peer closed, with nothing more to say?"""
+        if self.buf:
+            return False
+        try:
+            self.more()
+        except (Closed, ConnectionResetError):
+            return True
+        return False
+
+    # authentication
+    def version(self, version='1.0'):
+        self.send(b'VERSION=%s\r\n' % version.encode())
+        return self.line()
+
+    def anonymous(self, version='1.0'):
+        self.version(version)
+        self.send(b'AUTHENTICATE ANONYMOUS\r\n')
+        return self.line()
+
+    def scram(self, user, password, version='1.0', check=True, nul=b''):
+        """SCRAM-SHA-256 (RFC 7677); the last line, and what it proved."""
+        self.version(version)
+        nonce = base64.b64encode(os.urandom(18))
+        bare = b'n=' + user.encode() + b',r=' + nonce
+        self.send(b'AUTHENTICATE SCRAM-SHA-256\r\n' + nul +
+                  base64.b64encode(b'n,,' + bare) + b'\r\n')
+        line = self.line()
+        if line.startswith(b'300'):
+            return line
+        first = base64.b64decode(line)
+        fields = dict(f.split(b'=', 1) for f in first.split(b','))
+        assert fields[b'r'].startswith(nonce)
+        salted = hashlib.pbkdf2_hmac('sha256', password.encode(),
+                                     base64.b64decode(fields[b's']),
+                                     int(fields[b'i']))
+        without = b'c=biws,r=' + fields[b'r']
+        message = bare + b',' + first + b',' + without
+
+        def mac(key, text):
+            return hmac.new(key, text, hashlib.sha256).digest()
+        client = mac(salted, b'Client Key')
+        signature = mac(hashlib.sha256(client).digest(), message)
+        proof = bytes(a ^ b for a, b in zip(client, signature))
+        self.send(base64.b64encode(without + b',p=' +
+                                   base64.b64encode(proof)) + b'\r\n')
+        line = self.line()
+        if line.startswith(b'300'):
+            return line
+        final = base64.b64decode(line)
+        if check:
+            want = base64.b64encode(mac(mac(salted, b'Server Key'), message))
+            assert final == b'v=' + want, 'the server did not prove itself'
+        return self.line()
+
+    # commands
+    def command(self, xml, header=b'Content-length: '):
+        if isinstance(xml, str):
+            xml = xml.encode()
+        self.send(header + str(len(xml)).encode() + b'\r\n' + xml)
+
+    def request(self, action, v6=None, v4=None, lifetime=None, ll=None):
+        xml = '<tunnel action="%s" type="v4v6"' % action
+        if lifetime is not None:
+            xml += ' lifetime="%d"' % lifetime
+        xml += '><client>'
+        for a in (ll, v6):
+            if a:
+                xml += '<address type="ipv6">%s</address>' % a
+        if v4:
+            xml += '<address type="ipv4" length="32">%s</address>' % v4
+        self.command(xml + '</client></tunnel>\r\n')
+        return Reply(self.frame())
+
+    def create(self, v4=None, **more):
+        return self.request('create', v6=self.address, v4=v4, **more)
+
+
+class Reply:
+    def __init__(self, body):
+        self.body = body
+        status, rest = body.split(b'\r\n', 1)
+        self.status = status
+        self.code = int(status.split(b' ')[0])
+        self.xml = rest
+        if not rest:
+            return
+        root = ET.fromstring(rest)
+        self.action = root.get('action')
+        self.lifetime = int(root.get('lifetime', 1440))
+        for side in ('client', 'server'):
+            for a in root.findall(side + '/address'):
+                setattr(self, side + '_' + a.get('type'), a.text)
