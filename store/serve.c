@@ -39,10 +39,10 @@ static struct {
 	uint64_t	 count;
 } load;
 
-static struct {
-	int64_t		 said;		/* ms; 0: writes succeed */
-	uint64_t	 records;	/* failed since then */
-} trouble;
+static struct trouble {
+	int64_t		 said;		/* ms; 0: all is well */
+	uint64_t	 records;	/* lost since then */
+} writes, believes;
 
 static uint64_t		 last_seq;	/* 0: none came yet */
 
@@ -50,25 +50,25 @@ static uint64_t		 last_seq;	/* 0: none came yet */
  * The log
  */
 static void
-complain(int records, const char *why)
+complain(struct trouble *t, int records, const char *what, const char *why)
 {
-	trouble.records += (uint64_t)records;
-	if (trouble.said != 0 && now_ms() - trouble.said < COMPLAIN_MS)
+	t->records += (uint64_t)records;
+	if (t->said != 0 && now_ms() - t->said < COMPLAIN_MS)
 		return;
-	log_warnx("%llu records not written: %s",
-	    (unsigned long long)trouble.records, why);
-	trouble.said = now_ms();
-	trouble.records = 0;
+	log_warnx("%llu records not written: %s%s",
+	    (unsigned long long)t->records, what, why);
+	t->said = now_ms();
+	t->records = 0;
 }
 
 static void
-content(void)
+content(struct trouble *t)
 {
-	if (trouble.said == 0)
+	if (t->said == 0)
 		return;
 	log_info("writing succeeds again; %llu more records were not written",
-	    (unsigned long long)trouble.records);
-	memset(&trouble, 0, sizeof(trouble));
+	    (unsigned long long)t->records);
+	memset(t, 0, sizeof(*t));
 }
 
 /*
@@ -139,7 +139,7 @@ batch_end(void)
 	if (batch.count == 0)
 		return;
 	if (!batch.failed && db_commit(db) == 0) {
-		content();
+		content(&writes);
 		answer(MSG_STORE_DONE, batch.first, batch.last, 0);
 	} else {
 		error = db_errno(db);
@@ -147,7 +147,7 @@ batch_end(void)
 			db_rollback(db);
 		if (db_lost(db))
 			give_up();
-		complain(batch.count, db_error(db));
+		complain(&writes, batch.count, "", db_error(db));
 		answer(MSG_STORE_FAIL, batch.first, batch.last, error);
 	}
 	memset(&batch, 0, sizeof(batch));
@@ -196,7 +196,7 @@ batch_add(uint64_t seq)
 static void
 refuse(uint64_t seq, const char *what, const char *why)
 {
-	log_warnx("%s is refused: %s", what, why);
+	complain(&believes, 1, what, why);
 	batch_end();
 	answer(MSG_STORE_FAIL, seq, seq, EINVAL);
 }
@@ -213,7 +213,7 @@ store_put(struct msglink *l, struct msg *m)
 		fatalx("the lease of %s without a number", log_in(ml.rec.v4));
 	check_seq(ml.seq);
 	if ((why = db_check_lease(&ml.rec)) != NULL) {
-		refuse(ml.seq, log_in(ml.rec.v4), why);
+		refuse(ml.seq, "a lease: ", why);
 		return;
 	}
 	if (batch_add(ml.seq) == 0 && db_put_lease(db, &ml.rec) == -1)
@@ -232,7 +232,7 @@ store_node(struct msglink *l, struct msg *m)
 	memcpy(&mn, m->data, sizeof(mn));
 	check_seq(mn.seq);
 	if ((why = db_check_node(&mn.rec)) != NULL) {
-		refuse(mn.seq, "the node's lease", why);
+		refuse(mn.seq, "the node's own: ", why);
 		return;
 	}
 	if (batch_add(mn.seq) == 0 && db_put_node(db, &mn.rec) == -1)
