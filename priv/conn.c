@@ -50,8 +50,8 @@ conn_drop_all(void)
 {
 	struct pconn *c;
 
-	for (c = conn_next(0); c != NULL; c = conn_next(c->ref.id + 1))
-		conn_free(conns[c->ref.id]);
+	while ((c = conn_next(0)) != NULL)
+		conn_free(c);
 }
 
 /* A new connection in the slot of ref; NULL: ref can not be. */
