@@ -48,10 +48,11 @@ conn_next(uint32_t id)
 void
 conn_drop_all(void)
 {
-	struct pconn *c;
+	uint32_t id;
 
-	while ((c = conn_next(0)) != NULL)
-		conn_free(c);
+	for (id = 0; id < CONN_MAX; id++)
+		if (conns[id] != NULL)
+			conn_free(conns[id]);
 }
 
 /* A new connection in the slot of ref; NULL: ref can not be. */
