@@ -9,21 +9,39 @@
 
 #include <err.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "dstmctl/dstmctl.h"
+#include "dstmd/msg.h"
+
+#define PATIENCE	30		/* s, for the next part of an answer */
+
+enum command { SHOW, RELEASE, LOG, PASSWD, HELP };
+
+static const char *const	 commands[] = {
+	[SHOW] = "show", [RELEASE] = "release", [LOG] = "log",
+	[PASSWD] = "passwd", [HELP] = "help", NULL
+};
+static const char *const	 shows[] = {	/* from SHOW_LEASES on */
+	"leases", "pools", "sessions", "tunnels", "processes", NULL
+};
+static const char *const	 levels[] = { "brief", "verbose", NULL };
 
 static struct event_base	*base;
-static uint32_t			 showing;
-static int			 json, begun, status = 1, answered;
+static struct event		*patience;
+static const struct printer	*printer = &table_printer;
+static uint32_t			 showing;	/* enum ctl_show; 0: none */
+static int			 begun;
+static int			 status = 1;	/* until the daemon says ok */
 
-static void
+static void __attribute__((__noreturn__))
 usage(FILE *f)
 {
-	fprintf(f, "usage: dstmctl [-hjV] [-s socket] command [argument ...]\n"
+	fprintf(f, "usage: dstmctl [-hjV] [-s socket] command\n"
 	    "       show leases|pools|sessions|tunnels|processes\n"
 	    "       release [address]\n"
 	    "       log verbose|brief\n"
@@ -31,20 +49,79 @@ usage(FILE *f)
 	exit(f == stdout ? 0 : 2);
 }
 
+/*
+ * The number of the word that arg is, or the only one that begins with it.
+ */
+static uint32_t
+find_word(const char *arg, const char *const *words)
+{
+	uint32_t i, found = 0;
+	int n = 0;
+
+	for (i = 0; words[i] != NULL; i++) {
+		if (strcmp(arg, words[i]) == 0)
+			return (i);
+		if (strncmp(arg, words[i], strlen(arg)) == 0) {
+			found = i;
+			n++;
+		}
+	}
+	if (n == 1)
+		return (found);
+	warnx("%s: %s", arg, n > 1 ? "ambiguous" : "unknown");
+	usage(stderr);
+}
+
+/*
+ * The answer
+ */
+static void
+be_patient(void)
+{
+	static const struct timeval tv = { PATIENCE, 0 };
+
+	if (event_add(patience, &tv) == -1)
+		errx(1, "event_add");
+}
+
+static void
+give_up(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	errx(1, "dstmd does not answer");
+}
+
 static void
 begin(void)
 {
-	if (!begun)
-		print_begin(showing, json);
+	if (!begun && showing != 0)
+		printer->begin(stdout, showing);
 	begun = 1;
 }
 
 static void
 on_row(struct msglink *l, struct msg *m)
 {
+	static const uint32_t shown_by[MSG_NTYPE] = {
+		[MSG_CTL_LEASE] = SHOW_LEASES,
+		[MSG_CTL_POOL] = SHOW_POOLS,
+		[MSG_CTL_SESSION] = SHOW_SESSIONS,
+		[MSG_CTL_DEV] = SHOW_TUNNELS,
+		[MSG_CTL_TUNNEL] = SHOW_TUNNELS,
+		[MSG_CTL_PROCESS] = SHOW_PROCESSES,
+	};
+
 	(void)l;
+	if (shown_by[m->type] != showing)
+		errx(1, "dstmd answers what was not asked: is it of another "
+		    "version?");
+	be_patient();
 	begin();
-	print_row(m->type, m->data);
+	printer->row(m->type, m->data);
+	if (ferror(stdout))
+		event_base_loopbreak(base);
 }
 
 static void
@@ -55,40 +132,38 @@ on_end(struct msglink *l, struct msg *m)
 	(void)l;
 	memcpy(&me, m->data, sizeof(me));
 	me.text[sizeof(me.text) - 1] = '\0';
-	answered = 1;
-	if (showing != 0) {
+	if (me.ok) {
 		begin();
-		print_end();
-	}
-	if (me.ok)
+		if (showing != 0)
+			printer->end();
 		status = 0;
-	else
+	} else
 		warnx("%s", me.text);
 	event_base_loopbreak(base);
 }
 
-#define PRIV	MSG_FROM(PROC_PRIV)
+#define FROM_PRIV	MSG_FROM(PROC_PRIV)
 static const struct msg_rule	 rules[] = {
-	{ MSG_CTL_LEASE, PRIV, sizeof(struct msg_ctl_lease), 0, 0, on_row },
-	{ MSG_CTL_POOL, PRIV, sizeof(struct msg_ctl_pool), 0, 0, on_row },
-	{ MSG_CTL_SESSION, PRIV, sizeof(struct msg_ctl_session), 0, 0,
+	{ MSG_CTL_LEASE, FROM_PRIV, sizeof(struct msg_ctl_lease), 0, 0,
 	    on_row },
-	{ MSG_CTL_DEV, PRIV, sizeof(struct msg_ctl_dev), 0, 0, on_row },
-	{ MSG_CTL_TUNNEL, PRIV, sizeof(struct msg_tunnel_entry), 0, 0,
+	{ MSG_CTL_POOL, FROM_PRIV, sizeof(struct msg_ctl_pool), 0, 0,
 	    on_row },
-	{ MSG_CTL_PROCESS, PRIV, sizeof(struct msg_ctl_process), 0, 0,
+	{ MSG_CTL_SESSION, FROM_PRIV, sizeof(struct msg_ctl_session), 0, 0,
 	    on_row },
-	{ MSG_CTL_END, PRIV, sizeof(struct msg_ctl_end), 0, 0, on_end },
+	{ MSG_CTL_DEV, FROM_PRIV, sizeof(struct msg_ctl_dev), 0, 0, on_row },
+	{ MSG_CTL_TUNNEL, FROM_PRIV, sizeof(struct msg_tunnel_entry), 0, 0,
+	    on_row },
+	{ MSG_CTL_PROCESS, FROM_PRIV, sizeof(struct msg_ctl_process), 0, 0,
+	    on_row },
+	{ MSG_CTL_END, FROM_PRIV, sizeof(struct msg_ctl_end), 0, 0, on_end },
 };
 
 static void
 on_closed(struct msglink *l, const char *reason)
 {
 	(void)l;
-	if (!answered)
-		warnx("the daemon did not answer: %s", reason != NULL ?
-		    reason : "connection closed (only root may ask)");
-	event_base_loopbreak(base);
+	errx(1, "no answer from dstmd: %s", reason != NULL ? reason :
+	    "it has closed the connection (root alone may ask)");
 }
 
 static struct msglink *
@@ -105,101 +180,92 @@ connect_daemon(const char *path)
 	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) == -1)
 		err(1, "socket");
 	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == -1)
-		err(1, "%s%s", path, errno == ENOENT ||
-		    errno == ECONNREFUSED ? ": is dstmd running?" :
-		    errno == EACCES ? ": only root may ask" : "");
-	if ((base = event_base_new()) == NULL)
-		errx(1, "event_base_new");
+		errx(1, "%s: %s%s", path, strerror(errno), errno == ENOENT ||
+		    errno == ECONNREFUSED ? " (is dstmd running?)" :
+		    errno == EACCES ? " (root alone may ask)" : "");
+#ifdef __OpenBSD__
+	if (pledge("stdio", NULL) == -1)
+		err(1, "pledge");
+#endif
+	if ((base = event_base_new()) == NULL ||
+	    (patience = evtimer_new(base, give_up, NULL)) == NULL)
+		errx(1, "cannot set up the event loop");
+	msg_self(PROC_CONTROL);
 	return (msglink_new(base, fd, PROC_PRIV, rules,
 	    sizeof(rules) / sizeof(rules[0]), on_closed, NULL));
 }
 
-/* The number of the one word that begins so, from 1 on; or usage. */
-static uint32_t
-word(const char *arg, const char *const *words)
-{
-	uint32_t i, found = 0;
-
-	for (i = 0; words[i] != NULL; i++) {
-		if (strncmp(arg, words[i], strlen(arg)) != 0)
-			continue;
-		if (found != 0)
-			errx(2, "%s: %s or %s?", arg, words[found - 1],
-			    words[i]);
-		found = i + 1;
-	}
-	if (found == 0 || arg[0] == '\0') {
-		warnx("%s: unknown", arg);
-		usage(stderr);
-	}
-	return (found);
-}
+/*
+ * The request: wrong usage is said before anything is asked.
+ */
+struct request {
+	uint32_t	 type;
+	union {
+		struct msg_ctl_show	 show;
+		struct msg_ctl_release	 release;
+		struct msg_verbose	 verbose;
+	}		 body;
+	size_t		 size;
+};
 
 static void
-request(struct msglink *l, uint32_t command, const char *arg)
+parse_request(enum command command, int argc, char *argv[],
+    struct request *req)
 {
-	struct msg_ctl_show show;
-	struct msg_ctl_release release;
-	struct msg_verbose verbose;
-
-	memset(&release, 0, sizeof(release));
+	memset(req, 0, sizeof(*req));
+	if (command == RELEASE ? argc > 2 : argc != 2)
+		usage(stderr);
 	switch (command) {
-	case 1:
-		show.what = showing;
-		msg_put(l, MSG_CTL_SHOW, &show, sizeof(show));
+	case SHOW:
+		showing = SHOW_LEASES + find_word(argv[1], shows);
+		req->type = MSG_CTL_SHOW;
+		req->body.show.what = showing;
+		req->size = sizeof(req->body.show);
 		break;
-	case 2:
-		if (arg != NULL)
-			(void)inet_pton(AF_INET, arg, &release.v4);
-		msg_put(l, MSG_CTL_RELEASE, &release, sizeof(release));
+	case RELEASE:
+		if (argc == 2 && (inet_pton(AF_INET, argv[1],
+		    &req->body.release.v4) != 1 ||
+		    req->body.release.v4.s_addr == 0)) {
+			warnx("%s: not an IPv4 address", argv[1]);
+			usage(stderr);
+		}
+		req->type = MSG_CTL_RELEASE;
+		req->size = sizeof(req->body.release);
+		break;
+	case LOG:
+		req->type = MSG_CTL_VERBOSE;
+		req->body.verbose.verbose = find_word(argv[1], levels);
+		req->size = sizeof(req->body.verbose);
 		break;
 	default:
-		verbose.verbose = arg != NULL && arg[0] == 'v';
-		msg_put(l, MSG_CTL_VERBOSE, &verbose, sizeof(verbose));
-		break;
+		usage(stderr);
 	}
 }
 
-/* What is wrong with the arguments of a command is said before asking. */
-static void
-check(uint32_t command, int argc, char *argv[])
+static int
+run(const char *path, const struct request *req)
 {
-	static const char *const shows[] = {
-		"leases", "pools", "sessions", "tunnels", "processes", NULL
-	};
-	static const char *const logs[] = { "verbose", "brief", NULL };
-	struct in_addr v4;
+	struct msglink *l;
 
-	switch (command) {
-	case 1:
-		if (argc != 2)
-			usage(stderr);
-		showing = word(argv[1], shows);
-		break;
-	case 2:
-		if (argc > 2)
-			usage(stderr);
-		if (argc == 2 && (inet_pton(AF_INET, argv[1], &v4) != 1 ||
-		    v4.s_addr == 0))
-			errx(2, "%s: not an IPv4 address", argv[1]);
-		break;
-	case 3:
-		if (argc != 2)
-			usage(stderr);
-		(void)word(argv[1], logs);
-		break;
-	}
+	l = connect_daemon(path);
+	msg_put(l, req->type, &req->body, req->size);
+	be_patient();
+	event_base_dispatch(base);
+	msglink_free(l);
+	event_free(patience);
+	event_base_free(base);
+	/* Not only written, but taken: a full disk says so here at last. */
+	if (ferror(stdout) || fclose(stdout) == EOF)
+		err(1, "standard output");
+	return (status);
 }
 
 int
 main(int argc, char *argv[])
 {
-	static const char *const commands[] = {
-		"show", "release", "log", "passwd", NULL
-	};
 	const char *path = RUNDIR "/control";
+	struct request req;
 	uint32_t command;
-	struct msglink *l;
 	int ch;
 
 	while ((ch = getopt(argc, argv, "+hjs:V")) != -1) {
@@ -208,7 +274,7 @@ main(int argc, char *argv[])
 			usage(stdout);
 			break;
 		case 'j':
-			json = 1;
+			printer = &json_printer;
 			break;
 		case 's':
 			path = optarg;
@@ -224,17 +290,19 @@ main(int argc, char *argv[])
 	argv += optind;
 	if (argc == 0)
 		usage(stderr);
-	command = word(argv[0], commands);
-	if (command == 4) {
+	log_init("dstmctl", LOG_TO_STDERR, 0);
+	switch (command = find_word(argv[0], commands)) {
+	case PASSWD:
 		optind = 1;
+#ifdef __OpenBSD__
+		optreset = 1;
+#endif
 		return (passwd_main(argc, argv));
+	case HELP:
+		usage(stdout);
+	default:
+		signal(SIGPIPE, SIG_IGN);
+		parse_request(command, argc, argv, &req);
+		return (run(path, &req));
 	}
-	check(command, argc, argv);
-	l = connect_daemon(path);
-	request(l, command, argc > 1 ? argv[1] : NULL);
-	event_base_dispatch(base);
-	msglink_free(l);
-	if (fflush(stdout) == EOF || ferror(stdout))
-		err(1, "standard output");
-	return (status);
 }
