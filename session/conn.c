@@ -1,6 +1,10 @@
 /*
  * TSP connections: slots, buffers, timers. A slot's generation grows with
  * each use, so that what is late for an old connection finds nobody.
+ *
+ * One that was accepted is freed by its own events alone (its end, its
+ * timer), never below a function that handles its input: conn_linger is
+ * how those end it. One that we dialled is freed by dial_fail.
  */
 #include <sys/types.h>
 #include <sys/socket.h>
@@ -8,6 +12,7 @@
 #include <netinet/tcp.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +20,13 @@
 #include "session/session-int.h"
 
 #define SOURCES		4096		/* hash of sources */
+#define DRAIN_MAX	(256 * 1024)	/* octets read while lingering */
+#define LOG_RATE	100		/* lines a second about peers */
+/* s: a peer that vanished is missed. A TEP's sooner: nodes wait for it. */
+#define ALIVE_ACCEPTED	300
+#define ALIVE_DIALLED	30
+#define ALIVE_INTERVAL	15
+#define ALIVE_COUNT	4
 
 struct source {
 	LIST_ENTRY(source)	 entry;
@@ -28,8 +40,11 @@ static uint32_t		 gens[CONN_MAX];
 static uint32_t		 free_slots[CONN_MAX], nfree, nslots;
 static struct source_list sources[SOURCES];
 
+/*
+ * Sources
+ */
 static struct source *
-source_find(const struct in6_addr *addr, int make)
+source_find(const struct in6_addr *addr, struct source_list **list)
 {
 	static uint32_t seed;
 	uint32_t h, word, i;
@@ -42,37 +57,86 @@ source_find(const struct in6_addr *addr, int make)
 		h = (h ^ word) * 0x9e3779b1U;
 		h ^= h >> 15;
 	}
-	LIST_FOREACH(s, &sources[h % SOURCES], entry)
+	*list = &sources[h % SOURCES];
+	LIST_FOREACH(s, *list, entry)
 		if (IN6_ARE_ADDR_EQUAL(&s->addr, addr))
 			return (s);
-	if (!make)
-		return (NULL);
-	if ((s = calloc(1, sizeof(*s))) == NULL)
-		fatal(NULL);
-	s->addr = *addr;
-	LIST_INSERT_HEAD(&sources[h % SOURCES], s, entry);
-	return (s);
+	return (NULL);
 }
 
-int
+uint32_t
 conn_source_count(const struct in6_addr *addr)
 {
-	const struct source *s = source_find(addr, 0);
+	struct source_list *list;
+	const struct source *s = source_find(addr, &list);
 
-	return (s != NULL ? (int)s->count : 0);
+	return (s != NULL ? s->count : 0);
+}
+
+static void
+source_enter(const struct in6_addr *addr)
+{
+	struct source_list *list;
+	struct source *s;
+
+	if ((s = source_find(addr, &list)) == NULL) {
+		if ((s = calloc(1, sizeof(*s))) == NULL)
+			fatal(NULL);
+		s->addr = *addr;
+		LIST_INSERT_HEAD(list, s, entry);
+	}
+	s->count++;
+	session.naccepted++;
 }
 
 static void
 source_leave(const struct in6_addr *addr)
 {
-	struct source *s = source_find(addr, 0);
+	struct source_list *list;
+	struct source *s = source_find(addr, &list);
 
+	session.naccepted--;
 	if (s != NULL && --s->count == 0) {
 		LIST_REMOVE(s, entry);
 		free(s);
 	}
 }
 
+/*
+ * The log
+ */
+void
+conn_log(const struct conn *c, const char *fmt, ...)
+{
+	static int64_t second;
+	static uint32_t lines;
+	int64_t now = now_ms() / 1000;
+	char text[256];
+	va_list ap;
+
+	if (now != second) {
+		if (lines > LOG_RATE)
+			log_warnx("%u more lines about peers, not written",
+			    lines - LOG_RATE);
+		second = now;
+		lines = 0;
+	}
+	if (++lines > LOG_RATE)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (c == NULL)
+		log_info("%s", text);
+	else if (c->name[0] == '\0')
+		log_info("%s: %s", log_in6(&c->peer), text);
+	else
+		log_info("%s (%s): %s", c->name, log_in6(&c->peer), text);
+}
+
+/*
+ * Slots
+ */
 struct conn *
 conn_find(struct conn_ref ref)
 {
@@ -82,6 +146,16 @@ conn_find(struct conn_ref ref)
 	    c->ref.gen != ref.gen)
 		return (NULL);
 	return (c);
+}
+
+void
+conn_each(void (*cb)(struct conn *))
+{
+	uint32_t i;
+
+	for (i = 0; i < nslots; i++)
+		if (conns[i] != NULL)
+			cb(conns[i]);
 }
 
 static void
@@ -96,12 +170,11 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	else if (c->kind == CONN_ACCEPTED)
 		serve_timeout(c);
 	else
-		dial_timeout(c);
+		dial_fail(c, "no answer in time");
 }
 
-/* A slot: fd -1 where the socket comes later. NULL: all are taken. */
 struct conn *
-conn_new(int fd, enum conn_kind kind, uint32_t index)
+conn_new(enum conn_kind kind, uint32_t index)
 {
 	struct conn *c;
 	uint32_t id;
@@ -125,124 +198,7 @@ conn_new(int fd, enum conn_kind kind, uint32_t index)
 	if ((c->timer = evtimer_new(session.base, on_timer, c)) == NULL)
 		fatalx("evtimer_new");
 	conns[id] = c;
-	if (fd != -1)
-		conn_attach(c, fd);
 	return (c);
-}
-
-static void
-flush(struct conn *c)
-{
-	ssize_t n;
-
-	while (c->out_len > 0) {
-		n = send(c->fd, c->out, c->out_len, MSG_NOSIGNAL);
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n == -1 && errno == EAGAIN)
-			break;
-		if (n == -1) {
-			/* the reader will see the end */
-			c->out_len = 0;
-			break;
-		}
-		c->out_len -= (size_t)n;
-		memmove(c->out, c->out + n, c->out_len);
-	}
-	if (c->out_len > 0)
-		event_add(c->ev_write, NULL);
-	else if (c->state == ST_LINGER)
-		shutdown(c->fd, SHUT_WR);
-}
-
-static void
-on_write(evutil_socket_t fd, short what, void *arg)
-{
-	struct conn *c = arg;
-
-	(void)fd;
-	(void)what;
-	if (c->state == ST_CONNECTING)
-		dial_writable(c);
-	else
-		flush(c);
-}
-
-void
-conn_input(struct conn *c)
-{
-	if (c->state == ST_LINGER)
-		c->in_len = 0;
-	else if (c->kind == CONN_ACCEPTED)
-		serve_input(c);
-	else
-		dial_input(c);
-}
-
-static void
-on_read(evutil_socket_t fd, short what, void *arg)
-{
-	struct conn *c = arg;
-	ssize_t n;
-
-	(void)what;
-	if (c->in_len == sizeof(c->in)) {
-		/* a whole message fits: its handler waits for an answer */
-		conn_stop(c, 1);
-		return;
-	}
-	n = read((int)fd, c->in + c->in_len, sizeof(c->in) - c->in_len);
-	if (n == -1 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		conn_close(c);
-		return;
-	}
-	c->in_len += (size_t)n;
-	conn_input(c);
-}
-
-void
-conn_attach(struct conn *c, int fd)
-{
-	struct sockaddr_in6 sin6;
-	socklen_t len = sizeof(sin6);
-	int on = 1;
-
-	c->fd = fd;
-	memset(&sin6, 0, sizeof(sin6));
-	if (getpeername(fd, (struct sockaddr *)&sin6, &len) == 0)
-		c->peer = sin6.sin6_addr;
-	len = sizeof(sin6);
-	if (getsockname(fd, (struct sockaddr *)&sin6, &len) == 0)
-		c->local = sin6.sin6_addr;
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	if (c->kind == CONN_ACCEPTED)
-		source_find(&c->peer, 1)->count++;
-	c->ev_read = event_new(session.base, fd, EV_READ | EV_PERSIST,
-	    on_read, c);
-	c->ev_write = event_new(session.base, fd, EV_WRITE, on_write, c);
-	if (c->ev_read == NULL || c->ev_write == NULL ||
-	    event_add(c->ev_read, NULL) == -1)
-		fatalx("event_new");
-}
-
-void
-conn_write(struct conn *c, const void *data, size_t len)
-{
-	if (c->fd == -1 || c->state == ST_LINGER)
-		return;
-	if (len > sizeof(c->out) - c->out_len) {
-		log_info("%s does not read what it is sent: closed",
-		    log_in6(&c->peer));
-		c->out_len = 0;
-		conn_linger(c);
-		return;
-	}
-	memcpy(c->out + c->out_len, data, len);
-	c->out_len += len;
-	flush(c);
 }
 
 void
@@ -254,6 +210,204 @@ conn_timer(struct conn *c, int64_t ms)
 		timer_set(c->timer, ms);
 }
 
+/*
+ * Writing
+ */
+static void
+out_free(struct conn *c)
+{
+	free(c->out);
+	c->out = NULL;
+	c->out_len = c->out_size = 0;
+}
+
+/* The octets that the socket took. An error shows at the next read. */
+static size_t
+send_some(struct conn *c, const uint8_t *data, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = send(c->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n == -1 && errno == EINTR);
+	if (n >= 0)
+		return ((size_t)n);
+	if (errno != EAGAIN && !c->broken) {
+		c->broken = 1;
+		event_active(c->ev_read, EV_READ, 1);
+	}
+	return (0);
+}
+
+static void
+want_write(struct conn *c)
+{
+	if (event_add(c->ev_write, NULL) == -1)
+		fatalx("event_add");
+}
+
+static void
+flush(struct conn *c)
+{
+	size_t n;
+
+	n = send_some(c, c->out, c->out_len);
+	c->out_len -= n;
+	memmove(c->out, c->out + n, c->out_len);
+	if (c->out_len > 0 && !c->broken) {
+		want_write(c);
+		return;
+	}
+	out_free(c);
+	if (c->state == ST_LINGER)
+		(void)shutdown(c->fd, SHUT_WR);
+}
+
+static int
+out_add(struct conn *c, const uint8_t *data, size_t len)
+{
+	size_t size;
+	uint8_t *p;
+
+	if (len > OUT_SIZE - c->out_len)
+		return (-1);
+	if (c->out_len + len > c->out_size) {
+		for (size = 1024; size < c->out_len + len; size *= 2)
+			;
+		if ((p = realloc(c->out, size)) == NULL)
+			fatal(NULL);
+		c->out = p;
+		c->out_size = size;
+	}
+	memcpy(c->out + c->out_len, data, len);
+	c->out_len += len;
+	return (0);
+}
+
+void
+conn_write(struct conn *c, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+	size_t n = 0;
+
+	if (c->fd == -1 || c->state == ST_LINGER || c->broken)
+		return;
+	if (c->out_len == 0)
+		n = send_some(c, p, len);
+	if (n == len || c->broken)
+		return;
+	if (out_add(c, p + n, len - n) == -1) {
+		conn_log(c, "does not read what it is sent: closed");
+		c->reason = "it does not read";
+		out_free(c);
+		conn_linger(c);
+		return;
+	}
+	want_write(c);
+}
+
+static void
+on_write(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *c = arg;
+
+	(void)fd;
+	(void)what;
+	if (c->state == ST_CONNECTING)
+		dial_writable(c);
+	else if (c->out_len > 0)
+		flush(c);
+}
+
+/*
+ * Reading
+ */
+static void
+in_free(struct conn *c)
+{
+	if (c->in != NULL)
+		freezero(c->in, IN_SIZE);
+	c->in = NULL;
+	c->in_len = 0;
+}
+
+void
+conn_consume(struct conn *c, size_t n)
+{
+	if (n > c->in_len)
+		n = c->in_len;		/* it was ended meanwhile */
+	if (n == 0)
+		return;
+	c->in_len -= n;
+	memmove(c->in, c->in + n, c->in_len);
+}
+
+void
+conn_input(struct conn *c)
+{
+	struct conn_ref ref = c->ref;
+
+	if (c->kind == CONN_ACCEPTED)
+		serve_input(c);
+	else
+		dial_input(c);
+	if (conn_find(ref) == c && c->in_len == 0)
+		in_free(c);
+}
+
+/* Nothing is wanted any more, but a RST would take the last status away. */
+static void
+drain(struct conn *c)
+{
+	char buf[4096];
+	ssize_t n;
+
+	n = read(c->fd, buf, sizeof(buf));
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return;
+	c->drained += n > 0 ? (size_t)n : 0;
+	if (n <= 0 || c->drained > DRAIN_MAX)
+		conn_close(c);
+}
+
+static void
+on_read(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *c = arg;
+	ssize_t n;
+
+	(void)what;
+	if (c->broken) {
+		conn_close(c);
+		return;
+	}
+	if (c->state == ST_LINGER || c->state == ST_CONNECTING) {
+		if (c->state == ST_LINGER)
+			drain(c);
+		else
+			dial_writable(c);	/* it has failed, or more */
+		return;
+	}
+	if (c->in == NULL && (c->in = malloc(IN_SIZE)) == NULL)
+		fatal(NULL);
+	if (c->in_len == IN_SIZE) {
+		/* what it waits for looks at it again */
+		conn_stop(c, 1);
+		return;
+	}
+	n = read((int)fd, c->in + c->in_len, IN_SIZE - c->in_len);
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		if (n == -1)
+			c->reason = strerror(errno);
+		conn_close(c);
+		return;
+	}
+	c->in_len += (size_t)n;
+	conn_input(c);
+}
+
 void
 conn_stop(struct conn *c, int stop)
 {
@@ -262,30 +416,79 @@ conn_stop(struct conn *c, int stop)
 	c->stopped = stop;
 	if (stop)
 		event_del(c->ev_read);
-	else
-		event_add(c->ev_read, NULL);
+	else if (event_add(c->ev_read, NULL) == -1)
+		fatalx("event_add");
 }
 
-/* What belongs to it elsewhere. */
+/*
+ * Begin and end
+ */
 static void
-conn_leave(struct conn *c)
+set_options(struct conn *c)
+{
+	int on = 1;
+
+	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void)setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+#ifdef TCP_KEEPIDLE
+	{
+		int idle = c->kind == CONN_ACCEPTED ? ALIVE_ACCEPTED :
+		    ALIVE_DIALLED;
+		int interval = ALIVE_INTERVAL, count = ALIVE_COUNT;
+
+		(void)setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle,
+		    sizeof(idle));
+		(void)setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval,
+		    sizeof(interval));
+		(void)setsockopt(c->fd, IPPROTO_TCP, TCP_KEEPCNT, &count,
+		    sizeof(count));
+	}
+#endif
+}
+
+void
+conn_attach(struct conn *c, int fd, const struct in6_addr *peer)
+{
+	struct sockaddr_in6 sin6;
+	socklen_t len = sizeof(sin6);
+
+	c->fd = fd;
+	if (evutil_make_socket_nonblocking(fd) == -1)
+		fatal("connection");
+	if (peer != NULL)
+		c->peer = *peer;
+	memset(&sin6, 0, sizeof(sin6));
+	if (getsockname(fd, (struct sockaddr *)&sin6, &len) == 0 &&
+	    sin6.sin6_family == AF_INET6)
+		c->local = sin6.sin6_addr;
+	set_options(c);
+	if (c->kind == CONN_ACCEPTED)
+		source_enter(&c->peer);
+	c->ev_read = event_new(session.base, fd, EV_READ | EV_PERSIST,
+	    on_read, c);
+	c->ev_write = event_new(session.base, fd, EV_WRITE, on_write, c);
+	if (c->ev_read == NULL || c->ev_write == NULL ||
+	    event_add(c->ev_read, NULL) == -1)
+		fatalx("event_new");
+}
+
+/* What others hold of it. */
+static void
+leave(struct conn *c)
 {
 	struct msg_conn m;
-	struct request *r;
 
 	memset(&m, 0, sizeof(m));
 	m.conn = c->ref;
 	if (c->opened)
 		msg_put(session.priv, MSG_CONN_CLOSE, &m, sizeof(m));
-	if (c->state == ST_SASL || c->state == ST_LOGIN ||
-	    c->state == ST_SUCCESS)
+	if (c->state == ST_SASL || c->state == ST_LOGIN)
 		msg_put(session.auth, MSG_AUTH_ABORT, &m, sizeof(m));
 	c->opened = 0;
-	while ((r = TAILQ_FIRST(&c->requests)) != NULL) {
-		TAILQ_REMOVE(&c->requests, r, entry);
-		free(r);
-	}
-	c->nrequests = 0;
+	request_drop(c);
+	if (c->final != NULL)
+		freezero(c->final, c->final_len);
+	c->final = NULL;
 }
 
 void
@@ -293,12 +496,16 @@ conn_linger(struct conn *c)
 {
 	if (c->state == ST_LINGER)
 		return;
-	conn_leave(c);
+	leave(c);
 	c->state = ST_LINGER;
+	/* The buffer itself stays: who called may be reading in it. */
 	c->in_len = 0;
+	conn_timer(c, session.linger_ms);
+	if (c->fd == -1)
+		return;
 	conn_stop(c, 0);
-	conn_timer(c, LINGER_MS);
-	flush(c);
+	if (c->out_len == 0)
+		(void)shutdown(c->fd, SHUT_WR);
 }
 
 void
@@ -306,7 +513,7 @@ conn_close(struct conn *c)
 {
 	if (c->kind != CONN_ACCEPTED)
 		dial_gone(c);
-	conn_leave(c);
+	leave(c);
 	if (c->fd != -1) {
 		event_free(c->ev_read);
 		event_free(c->ev_write);
@@ -315,17 +522,9 @@ conn_close(struct conn *c)
 			source_leave(&c->peer);
 	}
 	event_free(c->timer);
+	out_free(c);
+	in_free(c);
 	conns[c->ref.id] = NULL;
 	free_slots[nfree++] = c->ref.id;
 	freezero(c, sizeof(*c));
-}
-
-void
-conn_each(void (*cb)(struct conn *))
-{
-	uint32_t i;
-
-	for (i = 0; i < nslots; i++)
-		if (conns[i] != NULL)
-			cb(conns[i]);
 }

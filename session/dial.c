@@ -19,7 +19,7 @@ dial(enum conn_kind kind, uint32_t index, uint32_t cred, uint32_t mech,
 	struct msg_dial md;
 	struct conn *c;
 
-	if ((c = conn_new(-1, kind, index)) == NULL)
+	if ((c = conn_new(kind, index)) == NULL)
 		return (NULL);
 	c->ops = ops;
 	c->cred = cred;
@@ -36,7 +36,6 @@ dial(enum conn_kind kind, uint32_t index, uint32_t cred, uint32_t mech,
 	return (c);
 }
 
-/* Ends it; the role hears why by ops->down. */
 void
 dial_fail(struct conn *c, const char *why)
 {
@@ -56,9 +55,10 @@ dial_gone(struct conn *c)
 }
 
 void
-dial_timeout(struct conn *c)
+dial_auth_lost(struct conn *c)
 {
-	dial_fail(c, "no answer in time");
+	if (c->state == ST_LOGIN && !c->sasl_ok)
+		dial_fail(c, "auth died within the login");
 }
 
 void
@@ -78,11 +78,13 @@ dial_done(struct msglink *l, struct msg *m)
 	}
 	c->linklocal = md.linklocal;
 	c->state = ST_CONNECTING;
-	conn_attach(c, m->fd);
+	conn_attach(c, m->fd, NULL);
 	m->fd = -1;
-	event_add(c->ev_write, NULL);
+	if (event_add(c->ev_write, NULL) == -1)
+		fatalx("event_add");
 }
 
+/* connect(2) has ended, one way or the other. */
 void
 dial_writable(struct conn *c)
 {
@@ -93,13 +95,15 @@ dial_writable(struct conn *c)
 
 	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1)
 		error = errno;
+	len = sizeof(sin6);
+	if (error == 0 &&
+	    getpeername(c->fd, (struct sockaddr *)&sin6, &len) == -1)
+		error = errno;
 	if (error != 0) {
 		dial_fail(c, strerror(error));
 		return;
 	}
-	len = sizeof(sin6);
-	if (getpeername(c->fd, (struct sockaddr *)&sin6, &len) == 0)
-		c->peer = sin6.sin6_addr;
+	c->peer = sin6.sin6_addr;
 	c->state = ST_CAPABILITY;
 	conn_write(c, version, sizeof(version) - 1);
 }
@@ -120,6 +124,10 @@ read_capability(struct conn *c, const uint8_t *line, size_t len)
 		dial_fail(c, "the peer does not offer our mechanism");
 		return;
 	}
+	if (session.auth == NULL) {
+		dial_fail(c, "auth is not there");
+		return;
+	}
 	n = snprintf(buf, sizeof(buf), "AUTHENTICATE %s\r\n",
 	    mech_name(c->mech));
 	memset(&ms, 0, sizeof(ms));
@@ -135,6 +143,7 @@ read_capability(struct conn *c, const uint8_t *line, size_t len)
 static void
 check_success(struct conn *c)
 {
+	/* each in its own time, in any order */
 	if (!c->sasl_ok || !c->priv_ok || !c->success_line ||
 	    c->state != ST_LOGIN)
 		return;
@@ -144,36 +153,59 @@ check_success(struct conn *c)
 }
 
 static void
-read_login(struct conn *c, const uint8_t *line, size_t len)
+proceed(struct conn *c)
+{
+	struct conn_ref ref = c->ref;
+
+	check_success(c);
+	if (conn_find(ref) == c)
+		conn_input(c);
+}
+
+static void
+login_status(struct conn *c, int code)
+{
+	if (code == STATUS_OK) {
+		c->success_line = 1;
+		check_success(c);
+	} else if (code == STATUS_AUTH)
+		dial_fail(c, "300 Authentication failed");
+	else if (code == STATUS_BUSY)
+		dial_fail(c, "the peer is too busy");
+	else
+		dial_fail(c, "the peer refuses the login");
+}
+
+static void
+login_blob(struct conn *c, const uint8_t *line, size_t len)
 {
 	struct msg_auth_step ms;
 	uint8_t blob[SASL_BLOB_MAX];
 	size_t n;
-	int code = -1;
 
-	/* A status has a space in it, base64 has none. */
-	if (memchr(line, ' ', len) != NULL)
-		code = tsp_status_line(line, len);
-	if (code == STATUS_OK) {
-		c->success_line = 1;
-		check_success(c);
-		return;
-	}
-	if (code == STATUS_AUTH || c->sasl_ok) {
-		dial_fail(c, "300 Authentication failed");
-		return;
-	}
-	if (code != -1) {
-		dial_fail(c, "the peer refuses the login");
-		return;
-	}
-	if (tsp_base64_decode(line, len, blob, sizeof(blob), &n) == -1) {
+	if (c->sasl_ok || tsp_base64_decode(line, len, blob, sizeof(blob),
+	    &n) == -1) {
 		dial_fail(c, "a SASL line that is none");
 		return;
 	}
 	memset(&ms, 0, sizeof(ms));
 	ms.conn = c->ref;
+	c->stepping = 1;
 	msg_send(session.auth, MSG_AUTH_STEP, -1, &ms, sizeof(ms), blob, n);
+}
+
+static void
+read_login(struct conn *c, const uint8_t *line, size_t len)
+{
+	int code = -1;
+
+	/* A status has a space in it, base64 has none. */
+	if (memchr(line, ' ', len) != NULL)
+		code = tsp_status_line(line, len);
+	if (code != -1)
+		login_status(c, code);
+	else
+		login_blob(c, line, len);
 }
 
 void
@@ -183,15 +215,17 @@ dial_auth_next(struct conn *c, const struct msg_auth_next *mn,
 	char line[TSP_LINE_MAX + 8];
 	int n;
 
-	if (c->state != ST_LOGIN)
+	if (c->state != ST_LOGIN || c->sasl_ok)
 		return;
+	c->stepping = 0;
 	if (mn->result != AUTH_MORE && mn->result != AUTH_OK) {
 		dial_fail(c, "authentication failed: the peer did not prove "
 		    "itself, or our password is wrong");
 		return;
 	}
 	if (mn->has_blob && c->mech != MECH_ANONYMOUS) {
-		if ((n = tsp_base64_line(blob, len, line, sizeof(line))) == -1) {
+		n = tsp_base64_line(blob, len, line, sizeof(line));
+		if (n == -1) {
 			dial_fail(c, "a SASL step that is too long");
 			return;
 		}
@@ -199,27 +233,37 @@ dial_auth_next(struct conn *c, const struct msg_auth_next *mn,
 	}
 	if (mn->result == AUTH_OK)
 		c->sasl_ok = 1;
-	check_success(c);
+	proceed(c);
 }
 
 void
 dial_auth_done(struct conn *c, const struct msg_auth_done *md)
 {
-	if (c->state != ST_LOGIN)
+	if (c->state != ST_LOGIN || c->priv_ok)
 		return;
 	if (!md->ok) {
 		dial_fail(c, "the parent does not want this peer");
 		return;
 	}
 	c->priv_ok = 1;
-	check_success(c);
+	proceed(c);
+}
+
+void
+dial_parse(struct conn *c, uint32_t seq, const uint8_t *xml, size_t len)
+{
+	c->in_parser++;
+	parse_send(c, seq, xml, len);
 }
 
 void
 dial_parsed(struct conn *c, const struct msg_parsed *mp)
 {
+	struct conn_ref ref = c->ref;
+
 	if (c->state != ST_CLIENT)
 		return;
+	c->in_parser--;
 	if (!mp->ok) {
 		log_warnx("%s sends a bad message: %s", log_in6(&c->peer),
 		    mp->text);
@@ -227,12 +271,35 @@ dial_parsed(struct conn *c, const struct msg_parsed *mp)
 		return;
 	}
 	c->ops->parsed(c, mp);
+	if (conn_find(ref) == c)
+		conn_input(c);
 }
 
-/* One element of the buffer: octets used, 0 not whole, -1 it is over. */
+/*
+ * Is something to happen before the peer is listened to? What follows the
+ * success line waits until that is true, what follows a SASL step for auth,
+ * a message of a server to its node for the one before.
+ */
+static int
+must_wait(const struct conn *c)
+{
+	switch (c->state) {
+	case ST_CAPABILITY:
+		return (0);
+	case ST_LOGIN:
+		return (c->stepping || c->success_line);
+	case ST_CLIENT:
+		return (c->in_parser >= c->ops->window);
+	default:
+		return (1);
+	}
+}
+
+/* One element of the buffer: 1 it was taken, 0 not whole, -1 it is over. */
 static int
 read_one(struct conn *c)
 {
+	struct conn_ref ref = c->ref;
 	const uint8_t *p;
 	size_t len;
 	int used;
@@ -241,47 +308,31 @@ read_one(struct conn *c)
 		used = tsp_frame(c->in, c->in_len, &p, &len);
 	else
 		used = tsp_line(c->in, c->in_len, &p, &len);
-	if (used == TSP_BAD) {
-		dial_fail(c, "the peer does not speak TSP");
-		return (-1);
-	}
 	if (used == TSP_AGAIN)
 		return (0);
-	switch (c->state) {
-	case ST_CAPABILITY:
+	if (used == TSP_BAD)
+		dial_fail(c, "the peer does not speak TSP");
+	else if (c->state == ST_CAPABILITY)
 		read_capability(c, p, len);
-		break;
-	case ST_LOGIN:
+	else if (c->state == ST_LOGIN)
 		read_login(c, p, len);
-		break;
-	case ST_CLIENT:
+	else
 		c->ops->frame(c, p, len);
-		break;
-	default:
-		break;
-	}
-	return (used);
+	if (conn_find(ref) != c)
+		return (-1);
+	conn_consume(c, (size_t)used);
+	return (1);
 }
 
 void
 dial_input(struct conn *c)
 {
-	struct conn_ref ref = c->ref;
-	size_t used;
-	int n;
+	int n = 1;
 
-	for (;;) {
-		used = tsp_skip(c->in, c->in_len);
-		c->in_len -= used;
-		memmove(c->in, c->in + used, c->in_len);
-		/* after the success line nothing is read until it is true */
-		if (c->in_len == 0 ||
-		    (c->state == ST_LOGIN && c->success_line))
-			return;
-		n = read_one(c);
-		if (conn_find(ref) == NULL || n <= 0)
-			return;
-		c->in_len -= (size_t)n;
-		memmove(c->in, c->in + n, c->in_len);
+	while (n == 1 && !must_wait(c)) {
+		conn_consume(c, tsp_skip(c->in, c->in_len));
+		n = c->in_len > 0 ? read_one(c) : 0;
 	}
+	if (n != -1 && c->state != ST_LINGER)
+		conn_stop(c, c->in_len == IN_SIZE);
 }

@@ -1,38 +1,40 @@
 /*
- * The node: gets a lease and keeps it. Servers are tried in order. The
- * connection is kept, so that a delete reaches us; where it is lost it is
- * made again, and the lease renewed on it.
+ * The node: gets a lease and keeps it. Servers are tried in order; who
+ * granted the lease is the one to be asked about it until it is over, since
+ * another would know nothing of it. The connection is kept, so that a
+ * delete reaches us; where it is lost it is made again, and the lease
+ * renewed on it. One request at a time.
  */
 #include <sys/types.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "session/session-int.h"
 
 #define BACKOFF_MIN	500		/* ms */
 #define BACKOFF_MAX	30000
-#define RECONNECT	1500		/* a kept connection was lost */
 #define STOP_MS		3000
 
 static struct {
 	struct msg_node_conf	 conf;
 	int			 used;
-	int			 wanted;
-	int			 stopping;
+	int			 wanted;	/* the parent wants a lease */
+	int			 stopping;	/* it is being given back */
 	uint32_t		 server;	/* whose turn it is */
 	struct conn_ref		 conn;
 	int			 up;
-	int			 asked;		/* a request is under way */
-	int			 has_v4;
+	enum tsp_action		 asked;		/* and not answered yet */
+	uint32_t		 seq;
+	int			 has_v4;	/* held, or held before */
 	struct in_addr		 v4;
 	int			 held;
-	int64_t			 until;
+	int64_t			 until;		/* ms */
 	int64_t			 backoff;
 	struct event		*timer;
 } node;
 
-static void	 node_try(void);
-static void	 node_send(struct conn *, uint32_t);
+static const struct client_ops	 node_ops;
 
 static void
 node_later(void)
@@ -42,49 +44,43 @@ node_later(void)
 		node.backoff = BACKOFF_MAX;
 }
 
+static const char *
+server_name(void)
+{
+	static char name[16];
+
+	snprintf(name, sizeof(name), "server %u", node.server + 1);
+	return (name);
+}
+
 static void
 node_stopped(void)
 {
-	if (!node.stopping)
-		return;
 	node.stopping = node.wanted = node.held = node.has_v4 = 0;
 	evtimer_del(node.timer);
 	msg_put(session.priv, MSG_NODE_STOPPED, NULL, 0);
 }
 
+/* The address is not ours any more: the host must not use it. */
 static void
-node_up(struct conn *c)
+node_lost(const struct conn *c)
 {
-	node.up = 1;
-	node_send(c, node.stopping ? ACTION_DELETE : ACTION_CREATE);
+	struct msg_node_delete m;
+
+	if (node.held) {
+		memset(&m, 0, sizeof(m));
+		m.conn = c->ref;
+		m.v4 = node.v4;
+		msg_put(session.priv, MSG_NODE_DELETE, &m, sizeof(m));
+	}
+	node.held = node.has_v4 = 0;
 }
 
+/*
+ * Requests: the server knows us by this connection's address.
+ */
 static void
-node_down(struct conn *c, const char *why)
-{
-	(void)c;
-	log_info("server %u: %s", node.server + 1, why);
-	node.up = node.asked = 0;
-	node.conn.gen = 0;
-	if (node.stopping) {
-		node_stopped();
-		return;
-	}
-	if (!node.wanted)
-		return;
-	if (node.held && now_ms() < node.until &&
-	    node.backoff == BACKOFF_MIN) {
-		node.backoff *= 2;
-		timer_set(node.timer, jitter(RECONNECT));
-		return;
-	}
-	node.server = (node.server + 1) % node.conf.nservers;
-	node_later();
-}
-
-/* Our create or delete; the server knows us by this connection's address. */
-static void
-node_send(struct conn *c, uint32_t action)
+node_send(struct conn *c, enum tsp_action action)
 {
 	struct tsp_tunnel t;
 	char buf[1024];
@@ -110,30 +106,94 @@ node_send(struct conn *c, uint32_t action)
 	}
 	if ((n = emit_tunnel(buf, sizeof(buf), 0, c->dialect, &t)) == -1)
 		fatalx("request does not fit");
-	node.asked = 1;
+	if (action != ACTION_INFO) {
+		node.asked = action;
+		conn_timer(c, (int64_t)session.conf.request_timeout * 2000);
+	}
 	conn_write(c, buf, (size_t)n);
-	conn_timer(c, (int64_t)session.conf.request_timeout * 2000);
 }
 
 static void
+node_dial(void)
+{
+	struct conn *c;
+
+	c = dial(CONN_TO_SERVER, node.server, node.conf.cred + node.server,
+	    node.conf.mech, &node_ops);
+	if (c == NULL)
+		node_later();
+	else
+		node.conn = c->ref;
+}
+
+/* What is to be done now, if anything, on the connection or without it. */
+static void
+node_next(void)
+{
+	struct conn *c = conn_find(node.conn);
+
+	if (node.asked != ACTION_NONE)
+		return;		/* its answer leads here again */
+	if (node.stopping && !node.held)
+		node_stopped();
+	else if (!node.wanted)
+		return;
+	else if (c == NULL)
+		node_dial();
+	else if (node.up && c->state == ST_CLIENT)
+		node_send(c, node.stopping ? ACTION_DELETE : ACTION_CREATE);
+}
+
+static void
+node_up(struct conn *c)
+{
+	log_debug("%s: authenticated, at %s", server_name(),
+	    log_in6(&c->peer));
+	node.up = 1;
+	node_next();
+}
+
+static void
+node_down(struct conn *c, const char *why)
+{
+	(void)c;
+	log_info("%s: %s", server_name(), why);
+	node.up = 0;
+	node.asked = ACTION_NONE;
+	node.conn.gen = 0;
+	if (node.stopping)
+		node_stopped();
+	if (!node.wanted)
+		return;
+	if (!node.held)
+		node.server = (node.server + 1) % node.conf.nservers;
+	node_later();
+}
+
+/*
+ * Answers
+ */
+static void
 node_refused(struct conn *c, int code)
 {
-	node.asked = 0;
+	enum tsp_action asked = node.asked;
+
+	node.asked = ACTION_NONE;
 	conn_timer(c, -1);
-	log_info("server %u refuses: %d %s", node.server + 1, code,
+	log_info("%s refuses: %d %s", server_name(), code,
 	    tsp_status_text((enum tsp_status)code, DIALECT_DRAFT));
-	if (node.stopping) {
-		node_stopped();
-		return;
-	}
-	if ((code == STATUS_UNAVAILABLE || code == STATUS_IPV4) &&
+	if (asked == ACTION_DELETE) {
+		/* It is over either way. */
+		node.held = 0;
+		node_next();
+	} else if ((code == STATUS_UNAVAILABLE || code == STATUS_IPV4) &&
 	    node.has_v4) {
-		/* not this one: any other */
-		node.has_v4 = node.held = 0;
-		node_send(c, ACTION_CREATE);
-		return;
-	}
-	if (node.conf.nservers > 1 && !node.held)
+		/* Not this one, then any other. */
+		node_lost(c);
+		node_next();
+	} else if (node.stopping)
+		node_next();
+	else if (node.conf.nservers > 1 && !node.held)
 		dial_fail(c, "the next server is asked");
 	else
 		node_later();
@@ -146,30 +206,22 @@ node_frame(struct conn *c, const uint8_t *body, size_t len)
 	size_t n = len;
 	int code = STATUS_OK;
 
-	if (tsp_reply(body, len, &code, &xml, &n) == 0 &&
-	    (code != STATUS_OK || n == 0)) {
-		if (!node.asked) {
-			dial_fail(c, tsp_status_text((enum tsp_status)code,
-			    DIALECT_DRAFT));
-			return;
-		}
-		if (code == STATUS_OK && node.stopping)
-			node_stopped();
-		else
-			node_refused(c, code);
-		return;
-	}
-	parse_send(c, xml, n);
+	if (tsp_reply(body, len, &code, &xml, &n) == -1 ||
+	    (code == STATUS_OK && n > 0))
+		dial_parse(c, ++node.seq, xml, n);
+	else if (node.asked == ACTION_NONE)
+		dial_fail(c, code == STATUS_OK ? "an answer to no question" :
+		    tsp_status_text((enum tsp_status)code, DIALECT_DRAFT));
+	else
+		node_refused(c, code == STATUS_OK ? STATUS_FORMAT : code);
 }
 
 static void
 node_granted(struct conn *c, const struct tsp_tunnel *t)
 {
-	struct msg_node_lease m;
 	uint32_t need = EP_V4 | EP_V6;
+	struct msg_node_lease m;
 
-	node.asked = 0;
-	conn_timer(c, -1);
 	if ((t->client.flags & need) != need ||
 	    (t->server.flags & need) != need || t->lifetime == 0) {
 		dial_fail(c, "a lease without all of its addresses");
@@ -191,35 +243,45 @@ node_granted(struct conn *c, const struct tsp_tunnel *t)
 	timer_set(node.timer, jitter((int64_t)m.lifetime * 1000 / 2));
 }
 
+static void
+node_info(struct conn *c, const struct tsp_tunnel *t)
+{
+	enum tsp_action asked = node.asked;
+
+	node.asked = ACTION_NONE;
+	conn_timer(c, -1);
+	if (asked == ACTION_CREATE && !node.stopping)
+		node_granted(c, t);
+	else if (asked == ACTION_CREATE) {
+		/* granted while we were told to stop: given back as well */
+		if (t->client.flags & EP_V4) {
+			node.v4 = t->client.v4;
+			node.held = node.has_v4 = 1;
+		}
+		node_next();
+	} else if (asked == ACTION_DELETE) {
+		node.held = node.has_v4 = 0;
+		node_next();
+	} else
+		dial_fail(c, "an answer to no question");
+}
+
 /* The draft's 4.3: the server takes it back. Obeyed, and acknowledged. */
 static void
 node_deleted(struct conn *c, const struct tsp_tunnel *t)
 {
-	struct msg_node_delete m;
-	struct tsp_tunnel ack;
-	char buf[1024];
-	int n;
-
 	if ((t->client.flags & EP_V4) == 0 || !node.held ||
 	    t->client.v4.s_addr != node.v4.s_addr) {
-		log_warnx("server %u deletes what is not ours",
-		    node.server + 1);
+		log_warnx("%s deletes what is not ours", server_name());
 		return;
 	}
-	memset(&m, 0, sizeof(m));
-	m.conn = c->ref;
-	m.v4 = node.v4;
-	msg_put(session.priv, MSG_NODE_DELETE, &m, sizeof(m));
-	memset(&ack, 0, sizeof(ack));
-	ack.action = ACTION_INFO;
-	ack.client.flags = EP_PRESENT | EP_V4 | EP_V6;
-	ack.client.v4 = node.v4;
-	ack.client.v4_length = 32;
-	ack.client.v6 = c->local;
-	if ((n = emit_tunnel(buf, sizeof(buf), 0, c->dialect, &ack)) > 0)
-		conn_write(c, buf, (size_t)n);
-	node.held = node.has_v4 = 0;
-	if (node.wanted && !node.stopping)
+	node_send(c, ACTION_INFO);
+	node_lost(c);
+	if (node.asked != ACTION_NONE)
+		return;
+	if (node.stopping)
+		node_next();
+	else
 		node_later();
 }
 
@@ -232,38 +294,19 @@ node_parsed(struct conn *c, const struct msg_parsed *mp)
 		dial_fail(c, "a tunnel that is not v4v6");
 	else if (t->action == ACTION_DELETE)
 		node_deleted(c, t);
-	else if (t->action != ACTION_INFO || !node.asked)
-		dial_fail(c, "an answer to no question");
-	else if (node.stopping)
-		node_stopped();
+	else if (t->action == ACTION_INFO)
+		node_info(c, t);
 	else
-		node_granted(c, t);
+		dial_fail(c, "an action that is not for a node");
 }
 
 static const struct client_ops	 node_ops = {
-	node_up, node_down, node_frame, node_parsed
+	node_up, node_down, node_frame, node_parsed, 1
 };
 
-static void
-node_try(void)
-{
-	struct conn *c;
-
-	if ((c = conn_find(node.conn)) != NULL) {
-		if (node.up && !node.asked)
-			node_send(c, node.stopping ? ACTION_DELETE :
-			    ACTION_CREATE);
-		return;
-	}
-	c = dial(CONN_TO_SERVER, node.server, node.conf.cred + node.server,
-	    node.conf.mech, &node_ops);
-	if (c == NULL) {
-		node_later();
-		return;
-	}
-	node.conn = c->ref;
-}
-
+/*
+ * Time, and what the parent says
+ */
 static void
 node_timer(evutil_socket_t fd, short what, void *arg)
 {
@@ -271,6 +314,7 @@ node_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	(void)arg;
 	if (node.stopping) {
+		/* the server has had its time */
 		node_stopped();
 		return;
 	}
@@ -279,7 +323,7 @@ node_timer(evutil_socket_t fd, short what, void *arg)
 	/* Until the answer comes: again, later and later. */
 	if (node.held)
 		node_later();
-	node_try();
+	node_next();
 }
 
 void
@@ -287,7 +331,8 @@ node_conf(struct msglink *l, struct msg *m)
 {
 	(void)l;
 	memcpy(&node.conf, m->data, sizeof(node.conf));
-	if (node.conf.nservers == 0 || node.conf.nservers > SERVER_MAX)
+	if (node.used || node.conf.nservers == 0 ||
+	    node.conf.nservers > SERVER_MAX)
 		fatalx("%u servers", node.conf.nservers);
 	node.used = 1;
 	node.backoff = BACKOFF_MIN;
@@ -311,7 +356,7 @@ node_start(struct msglink *l, struct msg *m)
 		node.has_v4 = ms.has_v4 != 0;
 		node.v4 = ms.v4;
 	}
-	node_try();
+	node_next();
 }
 
 void
@@ -323,8 +368,5 @@ node_stop(struct msglink *l, struct msg *m)
 		fatalx("no node, but stopped");
 	node.stopping = 1;
 	timer_set(node.timer, STOP_MS);
-	if (!node.held)
-		node_stopped();
-	else if (!node.asked)
-		node_try();
+	node_next();
 }

@@ -1,6 +1,8 @@
 /*
- * What waits for the parser: kept until it has answered, so that its death
- * costs only the connection whose message it was reading.
+ * What waits for the parser. A message is kept until it has been answered,
+ * and few are on their way at a time. When the parser dies, any of those may
+ * be why: they are given to its successor one by one, so that its death
+ * costs only the connection whose message does it.
  */
 #include <sys/types.h>
 
@@ -9,51 +11,84 @@
 
 #include "session/session-int.h"
 
+#define WINDOW		64		/* with the parser at a time */
+#define WAIT_HIGH	2048		/* messages: read no more */
+#define WAIT_LOW	1024		/* read again */
+
 struct waiting {
 	TAILQ_ENTRY(waiting)	 entry;
 	struct msg_parse	 head;
 	size_t			 len;
 	uint8_t			 xml[];
 };
-static TAILQ_HEAD(, waiting) queue = TAILQ_HEAD_INITIALIZER(queue);
+TAILQ_HEAD(waitings, waiting);
+
+static struct waitings	 sent = TAILQ_HEAD_INITIALIZER(sent);
+static struct waitings	 queue = TAILQ_HEAD_INITIALIZER(queue);
+static uint32_t		 nsent, nqueued;
+static uint32_t		 suspects;	/* were sent when a parser died */
+static int		 full;
 
 static void
-send_one(const struct waiting *w)
+push(void)
 {
-	msg_send(session.parser, MSG_PARSE, -1, &w->head, sizeof(w->head),
-	    w->xml, w->len);
+	uint32_t window = suspects > 0 ? 1 : WINDOW;
+	struct waiting *w;
+
+	while (session.parser != NULL && nsent < window &&
+	    (w = TAILQ_FIRST(&queue)) != NULL) {
+		TAILQ_REMOVE(&queue, w, entry);
+		nqueued--;
+		TAILQ_INSERT_TAIL(&sent, w, entry);
+		nsent++;
+		msg_send(session.parser, MSG_PARSE, -1, &w->head,
+		    sizeof(w->head), w->xml, w->len);
+	}
+	if (nqueued >= WAIT_HIGH)
+		full = 1;
+	else if (full && nqueued <= WAIT_LOW) {
+		full = 0;
+		session_resume();
+	}
+}
+
+int
+parse_full(void)
+{
+	return (full);
 }
 
 void
-parse_send(struct conn *c, const uint8_t *xml, size_t len)
+parse_send(struct conn *c, uint32_t seq, const uint8_t *xml, size_t len)
 {
 	struct waiting *w;
 
 	if ((w = calloc(1, sizeof(*w) + len)) == NULL)
 		fatal(NULL);
 	w->head.conn = c->ref;
-	w->head.seq = ++c->parsing;
+	w->head.seq = seq;
 	w->len = len;
 	memcpy(w->xml, xml, len);
 	TAILQ_INSERT_TAIL(&queue, w, entry);
-	send_one(w);
+	nqueued++;
+	push();
 }
 
+/* The oldest that was sent is done with. */
 static void
-deliver(struct conn *c, const struct msg_parsed *mp)
+sent_done(struct waiting *w)
 {
-	if (c->state == ST_LINGER)
-		return;
-	if (c->kind == CONN_ACCEPTED)
-		serve_parsed(c, mp);
-	else
-		dial_parsed(c, mp);
+	TAILQ_REMOVE(&sent, w, entry);
+	nsent--;
+	if (suspects > 0)
+		suspects--;
+	free(w);
 }
 
 void
 parse_result(struct msglink *l, struct msg *m)
 {
-	struct waiting *w = TAILQ_FIRST(&queue);
+	struct waiting *w = TAILQ_FIRST(&sent);
 	struct msg_parsed mp;
 	struct conn *c;
 
@@ -64,40 +99,55 @@ parse_result(struct msglink *l, struct msg *m)
 		log_warnx("parser: an answer to no question");
 		return;
 	}
-	TAILQ_REMOVE(&queue, w, entry);
-	free(w);
+	sent_done(w);
 	mp.text[sizeof(mp.text) - 1] = '\0';
-	if ((c = conn_find(mp.conn)) != NULL)
-		deliver(c, &mp);
+	if ((c = conn_find(mp.conn)) != NULL && c->state != ST_LINGER) {
+		if (c->kind == CONN_ACCEPTED)
+			request_parsed(c, &mp);
+		else
+			dial_parsed(c, &mp);
+	}
+	push();
 }
 
-/* The parser died: of the message that it was at. */
+/* It alone was with the parser that died: it is why. */
+static void
+convict(struct waiting *w)
+{
+	uint32_t seq = w->head.seq;
+	struct conn *c;
+
+	c = conn_find(w->head.conn);
+	sent_done(w);
+	if (c == NULL || c->state == ST_LINGER)
+		return;
+	log_warnx("the parser died of a message of %s", log_in6(&c->peer));
+	if (c->kind == CONN_ACCEPTED)
+		request_lost(c, seq);
+	else
+		dial_fail(c, "a message that the parser died of");
+}
+
 void
 parse_lost(void)
 {
-	struct waiting *w = TAILQ_FIRST(&queue);
-	struct conn *c;
-
-	if (w == NULL)
-		return;
-	TAILQ_REMOVE(&queue, w, entry);
-	if ((c = conn_find(w->head.conn)) != NULL) {
-		log_warnx("the parser died of a message of %s",
-		    log_in6(&c->peer));
-		if (c->kind == CONN_ACCEPTED) {
-			serve_status(c, STATUS_FORMAT);
-			conn_linger(c);
-		} else
-			dial_fail(c, "a message that the parser died of");
-	}
-	free(w);
-}
-
-void
-parse_resend(void)
-{
 	struct waiting *w;
 
-	TAILQ_FOREACH(w, &queue, entry)
-		send_one(w);
+	if (nsent == 1)
+		convict(TAILQ_FIRST(&sent));
+	else if (nsent > 1)
+		suspects = nsent;
+	while ((w = TAILQ_LAST(&sent, waitings)) != NULL) {
+		TAILQ_REMOVE(&sent, w, entry);
+		nsent--;
+		TAILQ_INSERT_HEAD(&queue, w, entry);
+		nqueued++;
+	}
+}
+
+/* A new parser is there. */
+void
+parse_resume(void)
+{
+	push();
 }

@@ -9,28 +9,30 @@
 #include "dstmd/msg.h"
 #include "session/session.h"
 
-#define IN_SIZE		(TSP_BODY_MAX + 256)
-#define OUT_SIZE	(32 * 1024)
-#define LINGER_MS	2000		/* for a status to arrive */
-#define PARTIAL_MS	30000		/* for the rest of a frame */
-#define OUTSTANDING	8		/* requests of one connection */
+#define IN_SIZE		(TSP_BODY_MAX + 256)	/* a frame with its header */
+#define OUT_SIZE	(32 * 1024)	/* octets that a peer may leave unread */
+#define OUTSTANDING	8		/* requests of one client */
+#define OUTSTANDING_PEER 64		/* of a server, of ours to a TEP */
 
 enum conn_state {
-	ST_FREE,
 	/* as server, or TEP of a server */
-	ST_VERSION, ST_AUTHENTICATE, ST_OPENING, ST_SASL, ST_COMMAND,
+	ST_VERSION = 1, ST_AUTHENTICATE, ST_OPENING, ST_SASL, ST_COMMAND,
 	/* as client */
-	ST_DIALLING, ST_CONNECTING, ST_CAPABILITY, ST_LOGIN, ST_SUCCESS,
-	ST_CLIENT,
+	ST_DIALLING, ST_CONNECTING, ST_CAPABILITY, ST_LOGIN, ST_CLIENT,
+	/* what was sent may still arrive, nothing is listened to */
 	ST_LINGER
 };
 
-/* A request under way on a connection, in the order of the answers. */
+/*
+ * What will be sent to a client, in its order: the answer to a request, or
+ * a delete of ours behind the answers that it must not overtake.
+ */
 struct request {
 	TAILQ_ENTRY(request)	 entry;
 	uint32_t		 req;
 	uint32_t		 status;	/* 0: not answered yet */
 	int			 silent;	/* no answer is sent */
+	int			 is_delete;	/* the draft's 4.3 */
 	uint32_t		 keepalive;	/* s wanted; 0 none */
 	struct msg_lease_reply	 reply;
 	int64_t			 since;
@@ -43,87 +45,158 @@ struct conn {
 	struct conn_ref		 ref;
 	enum conn_state		 state;
 	enum conn_kind		 kind;
-	int			 fd;
+	int			 fd;		/* -1: not connected yet */
 	uint32_t		 index;		/* listener, TEP, server */
 	struct event		*ev_read, *ev_write, *timer;
-	struct in6_addr		 peer, local;
-	struct in6_addr		 linklocal;
+	struct in6_addr		 peer, local;	/* :: where not known */
+	int			 opened;	/* the parent knows of it */
+	int			 stopped;	/* not read */
+	int			 broken;	/* a write failed */
+	size_t			 drained;	/* octets, lingering */
+
+	/* authentication, either side */
 	enum tsp_dialect	 dialect;
 	uint32_t		 mech;
-	int			 opened;	/* the parent knows of it */
+	int			 stepping;	/* auth has the last word */
 	int			 sasl_ok, priv_ok;	/* both, or no success */
-	int			 success_line;
-	int			 is_server;
-	int			 has_lease;
-	int			 deletes;	/* sent, not acknowledged */
-	int			 stopped;	/* not read: too much under way */
-	const struct client_ops	*ops;		/* as client */
-	uint32_t		 cred;
-	const char		*reason;	/* why it ended, as client */
-	char			 name[NAME_SIZE];
-	uint8_t			 final[SASL_BLOB_MAX];
+	uint8_t			*final;	/* server: goes with the success */
 	size_t			 final_len;
-	int			 has_final;
-	uint32_t		 next_req, parsing;
+	char			 name[NAME_SIZE];
+
+	/* as server */
+	int			 is_server;	/* the peer; we are its TEP */
+	int			 closing;	/* once all is answered */
+	int			 deletes;	/* sent, not acknowledged */
+	int64_t			 active;	/* last request */
+	int64_t			 lease_until;	/* latest end of a lease of it */
+	int64_t			 partial;	/* a frame began; 0: none has */
+	uint32_t		 seq;
 	struct requests		 requests;
-	uint32_t		 nrequests;
-	uint8_t			 in[IN_SIZE];
+	uint32_t		 nrequests;	/* of the client */
+
+	/* as client */
+	const struct client_ops	*ops;
+	uint32_t		 cred;
+	int			 success_line;
+	uint32_t		 in_parser;	/* messages of it */
+	struct in6_addr		 linklocal;	/* or :: */
+	const char		*reason;	/* why it ended */
+
+	/* Allocated while they hold something: most connections are idle. */
+	uint8_t			*in;		/* IN_SIZE */
 	size_t			 in_len;
-	uint8_t			 out[OUT_SIZE];
-	size_t			 out_len;
+	uint8_t			*out;
+	size_t			 out_len, out_size;
 };
 
-/* What a client role (TEP link, node) does with its connection. */
+/*
+ * What a client role (TEP link, node) does with its connection. Any of them
+ * may end the connection (dial_fail); `down' is called once in any case.
+ */
 struct client_ops {
 	void	(*up)(struct conn *);		/* mutually authenticated */
 	void	(*down)(struct conn *, const char *);	/* ended, or failed */
 	void	(*frame)(struct conn *, const uint8_t *, size_t);
 	void	(*parsed)(struct conn *, const struct msg_parsed *);
+	uint32_t window;	/* messages that it may have in the parser */
 };
 
 struct session {
 	struct event_base	*base;
-	struct msglink		*priv, *parser, *auth;
+	struct msglink		*priv, *parser, *auth;	/* NULL: not there */
 	struct msg_session_conf	 conf;
-	int			 ready;
+	int			 ready;		/* MSG_CONF_END came */
+	uint32_t		 naccepted;	/* connections that came to us */
+	int64_t			 linger_ms;	/* for a status to arrive */
+	int64_t			 partial_ms;	/* for the rest of a frame */
 };
 extern struct session	 session;
 
+/* link.c */
+
+/* The link to the parent on fd; the rest comes by messages. */
+void		 session_init(struct event_base *, int);
+/* Looks again at what connections have sent and was left. */
+void		 session_resume(void);
+
+/* listen.c */
+
+void		 listen_add(uint32_t, int, uint32_t);
+void		 listen_start(void);
+/*
+ * A connection that came to a listener: takes fd, answers 530 and closes it
+ * where it is one too many, in all or of its source.
+ */
+void		 listen_accepted(int, uint32_t, const struct in6_addr *);
+uint32_t	 listen_mechs(uint32_t);
+
 /* conn.c */
-struct conn	*conn_new(int, enum conn_kind, uint32_t);
+
+/* A slot; NULL: all are taken. The socket comes with conn_attach. */
+struct conn	*conn_new(enum conn_kind, uint32_t);
+/* A socket, connected or connecting; peer NULL: not known yet. */
+void		 conn_attach(struct conn *, int, const struct in6_addr *);
 struct conn	*conn_find(struct conn_ref);
-/* Takes all of it or ends the connection. */
+/*
+ * Sends all of it in one piece, or ends the connection of who does not
+ * read: the state is ST_LINGER then.
+ */
 void		 conn_write(struct conn *, const void *, size_t);
-void		 conn_close(struct conn *);	/* at once */
+void		 conn_consume(struct conn *, size_t);	/* from the buffer */
+void		 conn_close(struct conn *);	/* at once: it is freed */
 void		 conn_linger(struct conn *);	/* after what it was sent */
-void		 conn_attach(struct conn *, int);	/* a socket, connected */
-void		 conn_timer(struct conn *, int64_t);
+void		 conn_timer(struct conn *, int64_t);	/* ms; -1: none */
 void		 conn_stop(struct conn *, int);	/* 1: do not read */
 void		 conn_input(struct conn *);	/* look at the buffer again */
 void		 conn_each(void (*)(struct conn *));
-int		 conn_source_count(const struct in6_addr *);
+uint32_t	 conn_source_count(const struct in6_addr *);
+/*
+ * A log line about what a peer did: "name (address): text". So many a
+ * second, whatever the peers do.
+ */
+void		 conn_log(const struct conn *, const char *, ...)
+		    __attribute__((__format__ (printf, 2, 3)));
 
 /* serve.c */
+void		 serve_start(struct conn *);
 void		 serve_input(struct conn *);
 void		 serve_timeout(struct conn *);
+/* The parent wants it gone. */
+void		 serve_end(struct conn *);
+void		 serve_ready(struct conn *, int);
 void		 serve_auth_next(struct conn *, const struct msg_auth_next *,
 		    const uint8_t *, size_t);
 void		 serve_auth_done(struct conn *, const struct msg_auth_done *);
-void		 serve_ready(struct conn *, int);
-void		 serve_parsed(struct conn *, const struct msg_parsed *);
-void		 serve_reply(struct conn *, const struct msg_lease_reply *);
-void		 serve_delete(struct conn *, const struct msg_lease_reply *);
 void		 serve_auth_lost(struct conn *);
-void		 serve_status(struct conn *, uint32_t);
-/* Mechanisms that a listener offers (main.c). */
-uint32_t	 session_listener_mechs(uint32_t);
-int		 fd_dup(int);
 
-/* parse.c: what waits for the parser */
-void		 parse_send(struct conn *, const uint8_t *, size_t);
+/* request.c */
+
+/* One frame of the buffer: 1 it was taken, 0 not (whole) there. */
+int		 request_read(struct conn *);
+/* Too much is under way: read no more of this client now. */
+int		 request_full(const struct conn *);
+void		 request_timer(struct conn *);	/* after each change */
+void		 request_timeout(struct conn *);
+/* Answers all that is open with this status, then closes. */
+void		 request_end(struct conn *, uint32_t);
+void		 request_parsed(struct conn *, const struct msg_parsed *);
+void		 request_lost(struct conn *, uint32_t);	/* the parser died of it */
+void		 request_reply(struct conn *, const struct msg_lease_reply *);
+void		 request_delete(struct conn *, const struct msg_lease_reply *);
+void		 request_drop(struct conn *);	/* forgets them */
+
+/* parse.c */
+
+/*
+ * Gives XML to the parser; the answer comes with that number, in order, to
+ * request_parsed or the role's `parsed'. parse_full: too much waits, read no
+ * more; every connection is looked at again when that is over.
+ */
+void		 parse_send(struct conn *, uint32_t, const uint8_t *, size_t);
+int		 parse_full(void);
 void		 parse_result(struct msglink *, struct msg *);
 void		 parse_lost(void);
-void		 parse_resend(void);
+void		 parse_resume(void);
 
 /* dial.c */
 struct conn	*dial(enum conn_kind, uint32_t, uint32_t, uint32_t,
@@ -131,12 +204,15 @@ struct conn	*dial(enum conn_kind, uint32_t, uint32_t, uint32_t,
 void		 dial_done(struct msglink *, struct msg *);
 void		 dial_input(struct conn *);
 void		 dial_writable(struct conn *);
-void		 dial_timeout(struct conn *);
 void		 dial_auth_next(struct conn *, const struct msg_auth_next *,
 		    const uint8_t *, size_t);
 void		 dial_auth_done(struct conn *, const struct msg_auth_done *);
+void		 dial_auth_lost(struct conn *);
+/* Gives it to the parser; the answer comes to the role's `parsed'. */
+void		 dial_parse(struct conn *, uint32_t, const uint8_t *, size_t);
 void		 dial_parsed(struct conn *, const struct msg_parsed *);
-void		 dial_gone(struct conn *);
+void		 dial_gone(struct conn *);	/* it is being closed */
+/* Ends it; the role hears why. The connection is freed. */
 void		 dial_fail(struct conn *, const char *);
 
 /* tep.c */
@@ -148,10 +224,9 @@ void		 tep_start(void);
 void		 node_conf(struct msglink *, struct msg *);
 void		 node_start(struct msglink *, struct msg *);
 void		 node_stop(struct msglink *, struct msg *);
-void		 node_init(void);
 
-/* main.c */
-int64_t		 jitter(int64_t);	/* within 10 % of it */
-void		 timer_set(struct event *, int64_t);
+/* timer.c */
+int64_t		 jitter(int64_t);	/* ms, within 10 % of it */
+void		 timer_set(struct event *, int64_t);	/* ms from now */
 
 #endif /* SESSION_INT_H */

@@ -1,6 +1,8 @@
 /*
  * As server: a kept, mutually authenticated connection to each TEP on
- * another host. Requests are pipelined; answers come in their order.
+ * another host. Requests are pipelined, so many at a time; the TEP answers
+ * in their order. The parent has one job for a lease at most, which bounds
+ * what waits here.
  */
 #include <sys/types.h>
 
@@ -14,8 +16,9 @@
 
 struct job {
 	TAILQ_ENTRY(job)	 entry;
-	uint64_t		 job;
-	uint32_t		 op;
+	struct msg_tep_request	 request;
+	uint32_t		 seq;
+	int64_t			 since;		/* ms: sent */
 };
 TAILQ_HEAD(jobs, job);
 
@@ -26,8 +29,11 @@ struct teplink {
 	int			 up;
 	int64_t			 backoff;
 	struct event		*timer;
+	struct jobs		 waiting;	/* not sent */
 	struct jobs		 sent;		/* no frame came yet */
 	struct jobs		 parsing;	/* the parser has its answer */
+	uint32_t		 nsent;		/* in both of these */
+	uint32_t		 seq;
 };
 
 static struct teplink	 teps[TEP_MAX];
@@ -63,6 +69,8 @@ tep_up(struct conn *c)
 
 	t->up = 1;
 	t->backoff = BACKOFF_MIN;
+	log_info("TEP %s: authenticated, at %s", t->conf.name,
+	    log_in6(&c->peer));
 	tell_state(t, MSG_TEP_UP);
 }
 
@@ -76,38 +84,113 @@ tep_down(struct conn *c, const char *why)
 		tell_state(t, MSG_TEP_DOWN);
 	t->up = 0;
 	t->conn.gen = 0;
+	drop_jobs(&t->waiting);
 	drop_jobs(&t->sent);
 	drop_jobs(&t->parsing);
+	t->nsent = 0;
 	timer_set(t->timer, jitter(t->backoff));
 	if ((t->backoff *= 2) > BACKOFF_MAX)
 		t->backoff = BACKOFF_MAX;
 }
 
+/*
+ * Requests
+ */
+
+/* The oldest request has so long to be answered. */
 static void
-job_done(struct teplink *t, struct jobs *q, uint32_t status,
-    const struct tsp_tunnel *tunnel)
+wait_more(struct conn *c, const struct teplink *t)
 {
-	struct job *j = TAILQ_FIRST(q);
+	const struct job *j = TAILQ_FIRST(&t->parsing);
+
+	if (j == NULL)
+		j = TAILQ_FIRST(&t->sent);
+	conn_timer(c, j == NULL ? -1 : j->since +
+	    (int64_t)session.conf.request_timeout * 1000 - now_ms());
+}
+
+static void
+send_job(struct conn *c, struct job *j)
+{
+	const struct msg_tep_request *mr = &j->request;
+	struct tsp_tunnel tunnel;
+	char buf[1024];
+	int n;
+
+	memset(&tunnel, 0, sizeof(tunnel));
+	tunnel.action = mr->op == OP_CREATE ? ACTION_CREATE : ACTION_DELETE;
+	tunnel.has_lifetime = mr->op == OP_CREATE;
+	tunnel.lifetime = mr->lifetime;
+	tunnel.client.flags = EP_PRESENT | EP_V4 | EP_V6;
+	tunnel.client.v4 = mr->v4;
+	tunnel.client.v4_length = 32;
+	tunnel.client.v6 = mr->v6;
+	if ((n = emit_tunnel(buf, sizeof(buf), 0, c->dialect, &tunnel)) == -1)
+		fatalx("a request for a TEP does not fit");
+	j->since = now_ms();
+	conn_write(c, buf, (size_t)n);
+}
+
+static void
+push(struct conn *c, struct teplink *t)
+{
+	struct job *j;
+
+	while (c->state == ST_CLIENT && t->nsent < OUTSTANDING_PEER &&
+	    (j = TAILQ_FIRST(&t->waiting)) != NULL) {
+		TAILQ_REMOVE(&t->waiting, j, entry);
+		TAILQ_INSERT_TAIL(&t->sent, j, entry);
+		t->nsent++;
+		send_job(c, j);
+	}
+	if (c->state == ST_CLIENT)
+		wait_more(c, t);
+}
+
+void
+tep_request(struct msglink *l, struct msg *m)
+{
+	struct msg_tep_request mr;
+	struct teplink *t;
+	struct conn *c;
+	struct job *j;
+
+	(void)l;
+	memcpy(&mr, m->data, sizeof(mr));
+	if (mr.tep >= TEP_MAX || !teps[mr.tep].used)
+		fatalx("request for TEP %u", mr.tep);
+	t = &teps[mr.tep];
+	if (!t->up || (c = conn_find(t->conn)) == NULL)
+		return;		/* the parent has MSG_TEP_DOWN */
+	if ((j = calloc(1, sizeof(*j))) == NULL)
+		fatal(NULL);
+	j->request = mr;
+	j->seq = ++t->seq;
+	TAILQ_INSERT_TAIL(&t->waiting, j, entry);
+	push(c, t);
+}
+
+/*
+ * Answers
+ */
+static void
+job_done(struct teplink *t, struct jobs *q, struct job *j, uint32_t status,
+    const struct tsp_endpoint *tep)
+{
 	struct msg_tep_reply m;
 
 	memset(&m, 0, sizeof(m));
 	m.tep = t->conf.tep;
-	m.job = j->job;
+	m.job = j->request.job;
 	m.status = status;
-	if (tunnel != NULL) {
-		m.tep4 = tunnel->server.v4;
-		m.tep6 = tunnel->server.v6;
+	if (tep != NULL) {
+		m.tep4 = tep->v4;
+		m.tep6 = tep->v6;
 	}
 	TAILQ_REMOVE(q, j, entry);
+	t->nsent--;
 	free(j);
 	msg_put(session.priv, MSG_TEP_REPLY, &m, sizeof(m));
-}
-
-static void
-wait_more(struct conn *c, const struct teplink *t)
-{
-	conn_timer(c, TAILQ_EMPTY(&t->sent) && TAILQ_EMPTY(&t->parsing) ? -1 :
-	    (int64_t)session.conf.request_timeout * 1000);
 }
 
 static void
@@ -119,24 +202,39 @@ tep_frame(struct conn *c, const uint8_t *body, size_t len)
 	size_t n;
 	int code;
 
-	if (j == NULL || tsp_reply(body, len, &code, &xml, &n) == -1) {
-		dial_fail(c, "an answer to no question");
+	if (tsp_reply(body, len, &code, &xml, &n) == -1) {
+		dial_fail(c, "a message that is no answer");
 		return;
 	}
-	TAILQ_REMOVE(&t->sent, j, entry);
-	TAILQ_INSERT_TAIL(&t->parsing, j, entry);
-	if (code == STATUS_OK && n > 0)
-		parse_send(c, xml, n);
-	else if (TAILQ_FIRST(&t->parsing) == j)
-		job_done(t, &t->parsing, code == STATUS_OK ? STATUS_FORMAT :
-		    (uint32_t)code, NULL);
-	else {
-		/* One before it is with the parser: an error can wait. */
-		parse_send(c, (const uint8_t *)"<tunnel action=\"list\" "
-		    "type=\"v4v6\"/>", 37);
-		j->op = 0;
+	if (j == NULL) {
+		dial_fail(c, code == STATUS_OK ? "an answer to no question" :
+		    tsp_status_text((enum tsp_status)code, DIALECT_DRAFT));
+		return;
 	}
-	wait_more(c, t);
+	if (code != STATUS_OK)
+		job_done(t, &t->sent, j, (uint32_t)code, NULL);
+	else if (n == 0)
+		job_done(t, &t->sent, j, STATUS_FORMAT, NULL);
+	else {
+		TAILQ_REMOVE(&t->sent, j, entry);
+		TAILQ_INSERT_TAIL(&t->parsing, j, entry);
+		dial_parse(c, j->seq, xml, n);
+		return;
+	}
+	push(c, t);
+}
+
+/* Is the answer about what was asked? One that is not is out of step. */
+static int
+is_answer(const struct job *j, const struct tsp_tunnel *tunnel)
+{
+	const struct tsp_endpoint *client = &tunnel->client;
+
+	return (tunnel->action == ACTION_INFO && tunnel->type == TYPE_V4V6 &&
+	    ((client->flags & EP_V4) == 0 ||
+	    client->v4.s_addr == j->request.v4.s_addr) &&
+	    ((client->flags & EP_V6) == 0 ||
+	    IN6_ARE_ADDR_EQUAL(&client->v6, &j->request.v6)));
 }
 
 static void
@@ -147,24 +245,24 @@ tep_parsed(struct conn *c, const struct msg_parsed *mp)
 	struct job *j = TAILQ_FIRST(&t->parsing);
 	uint32_t need = EP_V4 | EP_V6;
 
-	if (j == NULL) {
-		dial_fail(c, "an answer to no question");
+	if (j == NULL || j->seq != mp->seq || !is_answer(j, tunnel)) {
+		dial_fail(c, "an answer to another question");
 		return;
 	}
-	if (j->op == 0)
-		job_done(t, &t->parsing, STATUS_TEP, NULL);
-	else if (tunnel->action != ACTION_INFO || tunnel->type != TYPE_V4V6 ||
-	    (tunnel->server.flags & need) != need)
-		job_done(t, &t->parsing, STATUS_FORMAT, NULL);
+	if ((tunnel->server.flags & need) == need)
+		job_done(t, &t->parsing, j, STATUS_OK, &tunnel->server);
 	else
-		job_done(t, &t->parsing, STATUS_OK, tunnel);
-	wait_more(c, t);
+		job_done(t, &t->parsing, j, STATUS_FORMAT, NULL);
+	push(c, t);
 }
 
 static const struct client_ops	 tep_ops = {
-	tep_up, tep_down, tep_frame, tep_parsed
+	tep_up, tep_down, tep_frame, tep_parsed, OUTSTANDING_PEER
 };
 
+/*
+ * The connection
+ */
 static void
 tep_dial(struct teplink *t)
 {
@@ -195,16 +293,18 @@ tep_conf(struct msglink *l, struct msg *m)
 
 	(void)l;
 	memcpy(&mc, m->data, sizeof(mc));
-	if (mc.tep >= TEP_MAX || session.ready)
-		fatalx("configuration of TEP %u", mc.tep);
+	if (mc.tep >= TEP_MAX || teps[mc.tep].used)
+		fatalx("TEP %u", mc.tep);
 	t = &teps[mc.tep];
 	t->used = 1;
 	t->conf = mc;
 	t->conf.name[NAME_MAX_LEN] = '\0';
 	t->backoff = BACKOFF_MIN;
+	TAILQ_INIT(&t->waiting);
 	TAILQ_INIT(&t->sent);
 	TAILQ_INIT(&t->parsing);
-	if ((t->timer = evtimer_new(session.base, tep_timer, t)) == NULL)
+	t->timer = evtimer_new(session.base, tep_timer, t);
+	if (t->timer == NULL)
 		fatalx("evtimer_new");
 }
 
@@ -216,44 +316,4 @@ tep_start(void)
 	for (i = 0; i < TEP_MAX; i++)
 		if (teps[i].used)
 			tep_dial(&teps[i]);
-}
-
-void
-tep_request(struct msglink *l, struct msg *m)
-{
-	struct msg_tep_request mr;
-	struct tsp_tunnel tunnel;
-	struct teplink *t;
-	struct conn *c;
-	struct job *j;
-	char buf[1024];
-	int n;
-
-	(void)l;
-	memcpy(&mr, m->data, sizeof(mr));
-	if (mr.tep >= TEP_MAX || !teps[mr.tep].used)
-		fatalx("request for TEP %u", mr.tep);
-	t = &teps[mr.tep];
-	if (!t->up || (c = conn_find(t->conn)) == NULL)
-		return;		/* the parent has MSG_TEP_DOWN */
-	memset(&tunnel, 0, sizeof(tunnel));
-	tunnel.action = mr.op == OP_CREATE ? ACTION_CREATE : ACTION_DELETE;
-	tunnel.has_lifetime = mr.op == OP_CREATE;
-	tunnel.lifetime = mr.lifetime;
-	tunnel.client.flags = EP_PRESENT | EP_V4 | EP_V6;
-	tunnel.client.v4 = mr.v4;
-	tunnel.client.v4_length = 32;
-	tunnel.client.v6 = mr.v6;
-	if ((n = emit_tunnel(buf, sizeof(buf), 0, c->dialect, &tunnel)) == -1)
-		fatalx("request for TEP %s does not fit", t->conf.name);
-	if ((j = calloc(1, sizeof(*j))) == NULL)
-		fatal(NULL);
-	j->job = mr.job;
-	j->op = mr.op;
-	TAILQ_INSERT_TAIL(&t->sent, j, entry);
-	conn_write(c, buf, (size_t)n);
-	if (c->state == ST_LINGER)
-		dial_fail(c, "the TEP does not read");
-	else
-		wait_more(c, t);
 }
