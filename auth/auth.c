@@ -262,16 +262,6 @@ auth_cred(struct msglink *l, struct msg *m)
 }
 
 static void
-auth_verbose(struct msglink *l, struct msg *m)
-{
-	struct msg_verbose mv;
-
-	(void)l;
-	memcpy(&mv, m->data, sizeof(mv));
-	log_setverbose(mv.verbose != 0);
-}
-
-static void
 auth_ready(struct msglink *l, struct msg *m)
 {
 	(void)m;
@@ -284,7 +274,7 @@ static const struct msg_rule	 priv_rules[] = {
 	{ MSG_AUTH_SECRETS, PRIV, 0, 0, MSG_F_FD, auth_secrets },
 	{ MSG_AUTH_CRED, PRIV, sizeof(struct msg_auth_cred), 0, MSG_F_FD_OPT,
 	    auth_cred },
-	{ MSG_VERBOSE, PRIV, sizeof(struct msg_verbose), 0, 0, auth_verbose },
+	{ MSG_VERBOSE, PRIV, sizeof(struct msg_verbose), 0, 0, proc_verbose },
 	{ MSG_CONF_END, PRIV, 0, 0, 0, auth_ready },
 };
 

@@ -656,5 +656,14 @@ void		 proc_child(enum proc_id, int, char *[]);
 struct msglink;
 void		 proc_closed(struct msglink *, const char *)
 		    __attribute__((__noreturn__));
+/* The handler of MSG_VERBOSE. */
+struct msg;
+void		 proc_verbose(struct msglink *, struct msg *);
+
+/* timer.c */
+
+/* Sets a timer of libevent, ms from now; one that is past: at once. */
+struct event;
+void		 timer_set(struct event *, int64_t);
 
 #endif /* DSTMD_H */

@@ -204,3 +204,13 @@ proc_closed(struct msglink *l, const char *reason)
 	log_warnx("link to the parent: %s", reason);
 	exit(1);
 }
+
+void
+proc_verbose(struct msglink *l, struct msg *m)
+{
+	struct msg_verbose mv;
+
+	(void)l;
+	memcpy(&mv, m->data, sizeof(mv));
+	log_setverbose(mv.verbose != 0);
+}

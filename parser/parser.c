@@ -60,16 +60,6 @@ parser_link(struct msglink *l, struct msg *m)
 }
 
 static void
-parser_verbose(struct msglink *l, struct msg *m)
-{
-	struct msg_verbose mv;
-
-	(void)l;
-	memcpy(&mv, m->data, sizeof(mv));
-	log_setverbose(mv.verbose != 0);
-}
-
-static void
 parser_ready(struct msglink *l, struct msg *m)
 {
 	(void)m;
@@ -80,7 +70,7 @@ static const struct msg_rule	 priv_rules[] = {
 	{ MSG_LINK, MSG_FROM(PROC_PRIV), sizeof(struct msg_link_to), 0,
 	    MSG_F_FD, parser_link },
 	{ MSG_VERBOSE, MSG_FROM(PROC_PRIV), sizeof(struct msg_verbose), 0, 0,
-	    parser_verbose },
+	    proc_verbose },
 	{ MSG_CONF_END, MSG_FROM(PROC_PRIV), 0, 0, 0, parser_ready },
 };
 

@@ -58,6 +58,7 @@ static struct child	 children[PROC_NPROC];
 static struct event	*quit_timer;
 static int		 loaded;	/* the leases are back */
 static int		 verbose;
+static int64_t		 started;	/* of all of it, ms */
 
 static void	 child_start(struct child *);
 static void	 child_lost(struct child *);
@@ -133,6 +134,7 @@ child_init(void)
 	size_t i;
 
 	verbose = log_getverbose();
+	started = now_ms();
 	for (i = 0; i < NCHILD; i++) {
 		c = &children[start_order[i]];
 		c->id = start_order[i];
@@ -692,6 +694,7 @@ child_info(enum proc_id id, struct msg_ctl_process *row)
 	row->proc = id;
 	if (id == PROC_PRIV) {
 		row->pid = (uint32_t)getpid();
+		row->uptime = (now_ms() - started) / 1000;
 		return (1);
 	}
 	if (id >= PROC_CONTROL || !c->wanted)

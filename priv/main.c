@@ -1,5 +1,6 @@
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <err.h>
@@ -19,6 +20,7 @@
 
 #define CONF_FILE	SYSCONFDIR "/dstmd.conf"
 #define PATHS_MAX	32
+#define DESCRIPTORS_OWN	256	/* of a process, beside connections */
 
 struct priv		 priv;
 
@@ -78,25 +80,15 @@ priv_quit(void)
 	child_stop_all();
 }
 
-void
-timer_set(struct event *ev, int64_t ms)
-{
-	struct timeval tv;
-
-	if (ms < 0)
-		ms = 0;
-	tv.tv_sec = ms / 1000;
-	tv.tv_usec = (ms % 1000) * 1000;
-	if (evtimer_add(ev, &tv) == -1)
-		fatalx("evtimer_add");
-}
-
 /* A secret that others can read is none: refuse to start. */
 static void
 check_secret(const char *path)
 {
 	struct stat st;
 
+	if (stat(path, &st) == -1 && errno == ENOENT)
+		fatalx("%s: there is none: dstmctl passwd makes secrets, "
+		    "a password file holds one line", path);
 	if (stat(path, &st) == -1)
 		fatal("%s", path);
 	if (!S_ISREG(st.st_mode))
@@ -121,6 +113,41 @@ check_secrets(const struct conf *conf)
 			check_secret(conf->teps[i].login.password);
 	if ((conf->roles & ROLE_NODE) && conf->node.mech != MECH_ANONYMOUS)
 		check_secret(conf->node.login.password);
+}
+
+/* Each connection is a descriptor of session, and for a moment one here. */
+static void
+check_descriptors(const struct conf *conf)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == -1)
+		fatal("getrlimit");
+	if (rl.rlim_max < conf->max_conns + DESCRIPTORS_OWN)
+		log_warnx("limits: %u connections need more descriptors than "
+		    "the %llu that are allowed (ulimit -n, LimitNOFILE)",
+		    conf->max_conns, (unsigned long long)rl.rlim_max);
+}
+
+/* A TEP is a router: without forwarding its tunnels lead nowhere. */
+static void
+check_forwarding(const struct conf *conf)
+{
+#ifdef __linux__
+	FILE *f;
+	int c;
+
+	if ((conf->roles & ROLE_TEP) == 0 ||
+	    (f = fopen("/proc/sys/net/ipv4/ip_forward", "r")) == NULL)
+		return;
+	c = fgetc(f);
+	fclose(f);
+	if (c == '0')
+		log_warnx("this host does not forward IPv4, which its TEP "
+		    "needs: sysctl net.ipv4.ip_forward=1");
+#else
+	(void)conf;
+#endif
 }
 
 static void
@@ -215,6 +242,8 @@ run(int verbose)
 
 	log_init("dstmd", LOG_TO_STDERR, verbose);
 	check_secrets(priv.conf);
+	check_descriptors(priv.conf);
+	check_forwarding(priv.conf);
 	child_init();
 	listen_open();
 	control_open();

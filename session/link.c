@@ -132,16 +132,6 @@ session_conf(struct msglink *l, struct msg *m)
 }
 
 static void
-session_verbose(struct msglink *l, struct msg *m)
-{
-	struct msg_verbose mv;
-
-	(void)l;
-	memcpy(&mv, m->data, sizeof(mv));
-	log_setverbose(mv.verbose != 0);
-}
-
-static void
 session_listen(struct msglink *l, struct msg *m)
 {
 	struct msg_listen ml;
@@ -239,7 +229,7 @@ static const struct msg_rule	 priv_rules[] = {
 	{ MSG_LINK, PRIV, sizeof(struct msg_link_to), 0, MSG_F_FD,
 	    session_link },
 	{ MSG_VERBOSE, PRIV, sizeof(struct msg_verbose), 0, 0,
-	    session_verbose },
+	    proc_verbose },
 	{ MSG_SESSION_CONF, PRIV, sizeof(struct msg_session_conf), 0, 0,
 	    session_conf },
 	{ MSG_LISTEN, PRIV, sizeof(struct msg_listen), 0, MSG_F_FD,

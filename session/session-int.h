@@ -225,8 +225,7 @@ void		 node_conf(struct msglink *, struct msg *);
 void		 node_start(struct msglink *, struct msg *);
 void		 node_stop(struct msglink *, struct msg *);
 
-/* timer.c */
+/* jitter.c */
 int64_t		 jitter(int64_t);	/* ms, within 10 % of it */
-void		 timer_set(struct event *, int64_t);	/* ms from now */
 
 #endif /* SESSION_INT_H */

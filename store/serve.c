@@ -303,16 +303,6 @@ store_load(struct msglink *l, struct msg *m)
 }
 
 static void
-store_verbose(struct msglink *l, struct msg *m)
-{
-	struct msg_verbose mv;
-
-	(void)l;
-	memcpy(&mv, m->data, sizeof(mv));
-	log_setverbose(mv.verbose != 0);
-}
-
-static void
 store_ready(struct msglink *l, struct msg *m)
 {
 	(void)m;
@@ -321,7 +311,7 @@ store_ready(struct msglink *l, struct msg *m)
 
 static const struct msg_rule	 rules[] = {
 	{ MSG_VERBOSE, MSG_FROM(PROC_PRIV), sizeof(struct msg_verbose), 0, 0,
-	    store_verbose },
+	    proc_verbose },
 	{ MSG_CONF_END, MSG_FROM(PROC_PRIV), 0, 0, 0, store_ready },
 	{ MSG_STORE_LOAD, MSG_FROM(PROC_PRIV), 0, 0, 0, store_load },
 	{ MSG_STORE_PUT, MSG_FROM(PROC_PRIV), sizeof(struct msg_store_lease),

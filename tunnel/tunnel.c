@@ -380,16 +380,6 @@ tunnel_list(struct msglink *l, struct msg *m)
 }
 
 static void
-tunnel_verbose(struct msglink *l, struct msg *m)
-{
-	struct msg_verbose mv;
-
-	(void)l;
-	memcpy(&mv, m->data, sizeof(mv));
-	log_setverbose(mv.verbose != 0);
-}
-
-static void
 tunnel_ready(struct msglink *l, struct msg *m)
 {
 	(void)m;
@@ -411,7 +401,7 @@ static const struct msg_rule	 rules[] = {
 	{ MSG_TUNNEL_LIST, PRIV, sizeof(struct msg_tunnel_list), 0, 0,
 	    tunnel_list },
 	{ MSG_VERBOSE, PRIV, sizeof(struct msg_verbose), 0, 0,
-	    tunnel_verbose },
+	    proc_verbose },
 	{ MSG_CONF_END, PRIV, 0, 0, 0, tunnel_ready },
 };
 

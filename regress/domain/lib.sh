@@ -257,7 +257,7 @@ web_start() {
 		server { listen $web4:80; root $T/web; }
 	}
 	EOT
-	ip netns exec "$NS-web" nginx -c "$T/nginx.cf" 2>>"$T/nginx.log" &
+	ip netns exec "$NS-web" nginx -c "$T/nginx.cf" >>"$T/nginx.log" 2>&1 &
 	PIDS="$PIDS $!"
 	wait_for 10 on web curl -4sf -m 2 "http://$web4/" ||
 	    { cat "$T/nginx.log" >&2; return 1; }
