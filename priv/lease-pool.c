@@ -1,0 +1,139 @@
+/*
+ * The addresses of the pools, for the lease engine: the ranges, and the next
+ * one to lease in O(1). An address costs memory from its first use on.
+ */
+#include <string.h>
+
+#include "priv/lease-int.h"
+
+static int
+addr_cmp(const struct lease *a, const struct lease *b)
+{
+	return (a->addr < b->addr ? -1 : a->addr > b->addr);
+}
+
+RB_GENERATE(lease_tree, lease, by_addr, addr_cmp)
+
+void
+lease_engine_add_pool(struct lease_engine *e, uint32_t pool, const char *name,
+    uint32_t tep)
+{
+	(void)name;
+	e->pools[pool].used = 1;
+	e->pools[pool].tep = tep;
+	TAILQ_INIT(&e->pools[pool].free);
+}
+
+int
+lease_engine_add_range(struct lease_engine *e, uint32_t pool,
+    struct in_addr lo4, struct in_addr hi4)
+{
+	uint32_t i, lo = ntohl(lo4.s_addr), hi = ntohl(hi4.s_addr);
+
+	if (lo > hi || e->nranges == RANGES_MAX)
+		return (-1);
+	for (i = 0; i < e->nranges; i++)
+		if (lo <= e->ranges[i].hi && hi >= e->ranges[i].lo)
+			return (-1);
+	for (i = e->nranges; i > 0 && e->ranges[i - 1].lo > lo; i--)
+		e->ranges[i] = e->ranges[i - 1];
+	e->ranges[i].lo = lo;
+	e->ranges[i].hi = hi;
+	e->ranges[i].pool = pool;
+	e->nranges++;
+	e->pools[pool].size += hi - lo + 1;
+	return (0);
+}
+
+/* A binary search. */
+const struct range *
+pool_range(const struct lease_engine *e, uint32_t addr)
+{
+	uint32_t lo = 0, hi = e->nranges, mid;
+
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (addr < e->ranges[mid].lo)
+			hi = mid;
+		else if (addr > e->ranges[mid].hi)
+			lo = mid + 1;
+		else
+			return (&e->ranges[mid]);
+	}
+	return (NULL);
+}
+
+struct lease *
+pool_lease(const struct lease_engine *e, uint32_t addr)
+{
+	struct lease key;
+
+	key.addr = addr;
+	return (RB_FIND(lease_tree, (struct lease_tree *)(uintptr_t)&e->tree,
+	    &key));
+}
+
+struct lease *
+pool_touch(struct lease_engine *e, uint32_t addr, uint32_t pool)
+{
+	struct pool *p = &e->pools[pool];
+	struct lease *l = lease_calloc(1, sizeof(*l));
+
+	l->addr = addr;
+	l->pool = (uint8_t)pool;
+	l->deadline = -1;
+	l->state = FREE;
+	p->touched++;
+	p->counts[FREE]++;
+	TAILQ_INSERT_TAIL(&p->free, l, free);
+	RB_INSERT(lease_tree, &e->tree, l);
+	return (l);
+}
+
+/*
+ * Never used ones first, so that sticky addresses live long; the load may
+ * have touched some of those out of turn.
+ */
+struct lease *
+pool_take(struct lease_engine *e, uint32_t pool)
+{
+	struct pool *p = &e->pools[pool];
+	const struct range *r;
+	uint32_t addr;
+
+	while (p->range < e->nranges) {
+		r = &e->ranges[p->range];
+		if (r->pool != pool || p->next > r->hi - r->lo) {
+			p->range++;
+			p->next = 0;
+			continue;
+		}
+		addr = r->lo + p->next++;
+		if (pool_lease(e, addr) == NULL)
+			return (pool_touch(e, addr, pool));
+	}
+	return (TAILQ_FIRST(&p->free));
+}
+
+void
+lease_pool_stats(const struct lease_engine *e, uint32_t pool,
+    struct lease_pool_stats *st)
+{
+	const struct pool *p = &e->pools[pool];
+
+	memset(st, 0, sizeof(*st));
+	st->size = p->size;
+	st->free = p->counts[FREE] + p->size - p->touched;
+	st->bound = p->counts[BOUND];
+	st->reserved = p->counts[RESERVED] + p->counts[BINDING];
+	st->closing = p->counts[CLOSING];
+	st->quarantine = p->counts[QUARANTINE];
+	st->granted = p->granted;
+	st->exhausted = p->exhausted;
+}
+
+int
+lease_in_pools(const struct lease_engine *e, struct in_addr v4)
+{
+	return (pool_range(e, ntohl(v4.s_addr)) != NULL);
+}
