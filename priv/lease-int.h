@@ -54,6 +54,7 @@ struct lease {
 	struct waiter		 waiter;
 	uint16_t		 writes;	/* bind, renew, release under way */
 	uint8_t			 pool, state, releasing, tell_node;
+	uint8_t			 known;		/* its owner finds it */
 };
 RB_HEAD(lease_tree, lease);
 RB_HEAD(lease_timers, lease);
@@ -169,6 +170,8 @@ struct lease *owner_find(struct lease_engine *, const struct lease_owner *);
 void	 owner_clear(struct lease_engine *, struct lease *);
 void	 owner_set(struct lease_engine *, struct lease *,
 	    const struct lease_owner *);
+/* No longer its sticky address, though it had it last. */
+void	 owner_forget(struct lease_engine *, struct lease *);
 int	 owner_is(const struct lease *, const struct lease_owner *);
 
 #endif /* PRIV_LEASE_INT_H */

@@ -85,14 +85,23 @@ owner_find(struct lease_engine *e, const struct lease_owner *o)
 }
 
 void
+owner_forget(struct lease_engine *e, struct lease *l)
+{
+	if (!l->known)
+		return;
+	LIST_REMOVE(l, hash);
+	e->nowners--;
+	l->known = 0;
+}
+
+void
 owner_clear(struct lease_engine *e, struct lease *l)
 {
 	struct user *u = l->user;
 
 	if (u == NULL)
 		return;
-	LIST_REMOVE(l, hash);
-	e->nowners--;
+	owner_forget(e, l);
 	l->user = NULL;
 	if (--u->refs == 0) {
 		LIST_REMOVE(u, hash);
@@ -112,12 +121,13 @@ owner_set(struct lease_engine *e, struct lease *l, const struct lease_owner *o)
 	l->key = mix(l->user->key, &l->v6, sizeof(l->v6));
 	LIST_INSERT_HEAD(&e->owners[l->key & (e->nbuckets - 1)], l, hash);
 	e->nowners++;
+	l->known = 1;
 }
 
 int
 owner_is(const struct lease *l, const struct lease_owner *o)
 {
-	return (l->user != NULL && l->user->mech == o->mech &&
+	return (l->known && l->user->mech == o->mech &&
 	    strcmp(l->user->name, o->name) == 0 &&
 	    IN6_ARE_ADDR_EQUAL(&l->v6, &o->v6));
 }

@@ -62,7 +62,7 @@ lease_check(const struct lease_engine *e)
 		check(l->state != QUARANTINE || l->deadline != -1,
 		    "quarantine without end", l);
 		check(l->state == BINDING ? l->writes == 1 : 1, "writes", l);
-		if (l->user == NULL)
+		if (!l->known)
 			continue;
 		memset(&owner, 0, sizeof(owner));
 		owner.mech = l->user->mech;

@@ -117,6 +117,12 @@ create(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
 		return;
 	}
 	if (!pool_allowed(ask->policy, l->pool)) {
+		if (!ask->has_v4 && (l->state == FREE ||
+		    l->state == QUARANTINE)) {
+			owner_forget(e, l);
+			create_new(e, now, wall, ask);
+			return;
+		}
 		/* draft 2.2: 308, and nothing of it is left at the TEP */
 		if (l->state == BOUND && !l->releasing)
 			(void)lease_revoke(e, now, wall,

@@ -479,6 +479,31 @@ test_revoke(void **state)
 	nothing();
 }
 
+/* A sticky address that its owner may no longer have is no obstacle. */
+static void
+test_sticky_not_allowed(void **state)
+{
+	struct lease_action a;
+
+	(void)state;
+	lease_engine_add_pool(e, 1, "other", 0);
+	assert_int_equal(lease_engine_add_range(e, 1, v4("203.0.113.1"),
+	    v4("203.0.113.2")), 0);
+	grant("alice", 1, NULL);
+	policy.pools[0] = 1;
+	request(ask(OP_CREATE, "alice", 1, NULL));	/* 2.2: and closed */
+	a = expect(LA_STORE);
+	expect_status(STATUS_UNAVAILABLE);
+	lease_store_done(e, now, wall(), a.seq);
+	expect(LA_NODE_DEL);
+	a = expect(LA_TEP_DEL);
+	tep_says(&a, STATUS_OK);
+	request(ask(OP_CREATE, "alice", 1, "198.51.100.16"));
+	expect_status(STATUS_UNAVAILABLE);
+	assert_int_equal(grant("alice", 1, NULL).s_addr,
+	    v4("203.0.113.1").s_addr);
+}
+
 static void
 test_ranges(void **state)
 {
@@ -528,7 +553,7 @@ main(void)
 		LOCAL(test_expiry_and_quarantine), LOCAL(test_sticky),
 		LOCAL(test_store_fails), REMOTE(test_tep),
 		REMOTE(test_tep_dies_while_reserved), LOCAL(test_load),
-		LOCAL(test_revoke), LOCAL(test_ranges), LOCAL(test_churn),
+		LOCAL(test_sticky_not_allowed), LOCAL(test_revoke), LOCAL(test_ranges), LOCAL(test_churn),
 	};
 
 	return (cmocka_run_group_tests_name("lease", tests, NULL, NULL));
