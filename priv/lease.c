@@ -414,48 +414,76 @@ load_ended(struct lease_engine *e, struct lease *l, int64_t now, int64_t end)
 	lease_set_timer(e, l, end > now ? end : now);
 }
 
+static int
+load_believed(struct lease_engine *e, const struct lease_rec *rec)
+{
+	return (pool_range(e, ntohl(rec->v4.s_addr)) != NULL &&
+	    in_usable(rec->v4) && in6_usable(&rec->v6) &&
+	    mech_name(rec->mech) != NULL && rec->state >= REC_BOUND &&
+	    rec->state <= REC_CLOSED &&
+	    pool_lease(e, ntohl(rec->v4.s_addr)) == NULL);
+}
+
+/*
+ * The record that says that a lease is over may have failed before its
+ * owner got another address: then there are two, and the live or the later
+ * one is right. The other one is over, with all that belongs to it.
+ */
+static int
+load_outlives(struct lease_engine *e, const struct lease_owner *o,
+    const struct lease_rec *rec, int live)
+{
+	struct lease *old = owner_find(e, o);
+
+	if (old == NULL)
+		return (1);
+	if (lease_is_live(old->state) != live ? !live :
+	    rec->since <= old->since)
+		return (0);
+	owner_forget(e, old);
+	if (lease_is_live(old->state))
+		lease_close(e, old);
+	return (1);
+}
+
 int
 lease_load(struct lease_engine *e, int64_t now, int64_t wall,
     const struct lease_rec *rec)
 {
-	const struct range *r = pool_range(e, ntohl(rec->v4.s_addr));
 	int64_t left, quarantine = e->limits.quarantine;
 	const struct tep *tep;
 	struct lease_owner o;
 	struct lease *l;
+	int live, first;
 
-	memset(&o, 0, sizeof(o));
-	o.mech = rec->mech;
-	o.v6 = rec->v6;
-	strlcpy(o.name, rec->name, sizeof(o.name));
-	if (r == NULL || !in_usable(rec->v4) || !in6_usable(&rec->v6) ||
-	    mech_name(rec->mech) == NULL || rec->state < REC_BOUND ||
-	    rec->state > REC_CLOSED || pool_lease(e, ntohl(rec->v4.s_addr)) !=
-	    NULL)
+	if (!load_believed(e, rec))
 		return (-1);
-	l = pool_touch(e, ntohl(rec->v4.s_addr), r->pool);
-	/* An older sticky address of this owner is forgotten. */
-	if (owner_find(e, &o) != NULL && rec->state != REC_BOUND)
-		return (0);
-	if (owner_find(e, &o) != NULL && !lease_is_live(owner_find(e, &o)->state))
-		owner_clear(e, owner_find(e, &o));
-	else if (owner_find(e, &o) != NULL)
-		return (-1);
-	owner_set(e, l, &o);
-	l->since = rec->since;
-	l->tep4 = rec->tep4;
-	l->tep6 = rec->tep6;
+	l = pool_touch(e, ntohl(rec->v4.s_addr),
+	    pool_range(e, ntohl(rec->v4.s_addr))->pool);
 	tep = &e->teps[e->pools[l->pool].tep];
 	left = rec->until - wall;
 	if (left > (int64_t)e->limits.lifetime_max)
 		left = e->limits.lifetime_max;
 	if (left < -31LL * 86400)
 		left = -31LL * 86400;
+	live = rec->state == REC_BOUND && left > 0 &&
+	    strcmp(tep->name, rec->tep) == 0;
+	memset(&o, 0, sizeof(o));
+	o.mech = rec->mech;
+	o.v6 = rec->v6;
+	strlcpy(o.name, rec->name, sizeof(o.name));
+	first = load_outlives(e, &o, rec, live);
+	owner_set(e, l, &o);
+	if (!first)
+		owner_forget(e, l);
+	l->since = rec->since;
+	l->tep4 = rec->tep4;
+	l->tep6 = rec->tep6;
 	if (strcmp(tep->name, rec->tep) != 0)
 		/* its TEP is not ours any more: give it time to forget */
 		load_ended(e, l, now, now + (quarantine + (left > 0 ? left :
 		    0)) * SEC);
-	else if (rec->state == REC_BOUND && left > 0) {
+	else if (live && first) {
 		lease_set_state(e, l, BOUND);
 		l->until = now + left * SEC;
 		lease_set_timer(e, l, l->until);

@@ -460,6 +460,45 @@ test_load(void **state)
 	    v4("198.51.100.16").s_addr);
 }
 
+/* Two records of one owner: no address is lost, or free too early. */
+static void
+test_load_two(void **state)
+{
+	struct lease_rec rec;
+	struct lease_action a;
+	struct lease_pool_stats st;
+	uint32_t i;
+
+	(void)state;
+	memset(&rec, 0, sizeof(rec));
+	inet_pton(AF_INET6, "2001:db8:1::1", &rec.v6);
+	rec.mech = MECH_SCRAM_SHA_256;
+	rec.state = REC_BOUND;
+	strlcpy(rec.name, "alice", sizeof(rec.name));
+	strlcpy(rec.tep, "tep", sizeof(rec.tep));
+	for (i = 0; i < 3; i++) {
+		rec.v4.s_addr = htonl(ntohl(v4("198.51.100.16").s_addr) + i);
+		/* over, its TEP not asked; the one that is his; too old */
+		rec.since = wall() - (i == 1 ? 10 : 100);
+		rec.until = wall() + (i == 0 ? -5 : 50);
+		assert_int_equal(lease_load(e, now, wall(), &rec), 0);
+	}
+	lease_check(e);
+	lease_pool_stats(e, 0, &st);
+	assert_int_equal(st.bound, 1);
+	assert_int_equal(st.closing, 2);
+	lease_tep_up(e, now, 0);
+	for (i = 0; i < 3; i++) {
+		a = expect(i == 1 ? LA_TEP_ADD : LA_TEP_DEL);
+		tep_says(&a, STATUS_OK);
+	}
+	for (i = 0; i < 2; i++)
+		assert_int_equal(expect(LA_STORE).rec.state, REC_CLOSED);
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	assert_int_equal(expect(LA_STORE).rec.v4.s_addr,
+	    v4("198.51.100.17").s_addr);
+}
+
 static void
 test_revoke(void **state)
 {
@@ -553,6 +592,7 @@ main(void)
 		LOCAL(test_expiry_and_quarantine), LOCAL(test_sticky),
 		LOCAL(test_store_fails), REMOTE(test_tep),
 		REMOTE(test_tep_dies_while_reserved), LOCAL(test_load),
+		REMOTE(test_load_two),
 		LOCAL(test_sticky_not_allowed), LOCAL(test_revoke), LOCAL(test_ranges), LOCAL(test_churn),
 	};
 
