@@ -52,7 +52,7 @@ struct lease {
 	uint32_t		 renewals;
 	struct conn_ref		 conn;		/* granted or renewed on it */
 	struct waiter		 waiter;
-	uint16_t		 writes;	/* bind, renew, release under way */
+	uint32_t		 writes;	/* bind, renew, release under way */
 	uint8_t			 pool, state, releasing, tell_node;
 	uint8_t			 known;		/* its owner finds it */
 };

@@ -200,7 +200,7 @@ lease_request(struct lease_engine *e, int64_t now, int64_t wall,
 		release(e, now, wall, l, ask);
 		break;
 	default:
-		if (l == NULL || l->state != BOUND) {
+		if (l == NULL || l->state != BOUND || l->until <= now) {
 			refuse(e, ask, STATUS_UNAVAILABLE);
 			break;
 		}
@@ -283,7 +283,7 @@ lease_tep_up(struct lease_engine *e, int64_t now, uint32_t tep)
 	RB_FOREACH(l, lease_tree, &e->tree) {
 		if (e->pools[l->pool].tep != tep)
 			continue;
-		if (l->state == BOUND)
+		if (l->state == BOUND && l->until > now)
 			lease_tell_tep(e, l, LA_TEP_ADD, lease_seconds(now, l->until));
 		else if (l->state == CLOSING)
 			lease_tell_tep(e, l, LA_TEP_DEL, 0);
@@ -310,12 +310,29 @@ lease_tep_down(struct lease_engine *e, int64_t now, int64_t wall, uint32_t tep)
 /*
  * Store
  */
+/* Durable when it is over already: 0 s would be any time to a node or TEP. */
+static void
+stored_late(struct lease_engine *e, struct lease *l, struct pending *p)
+{
+	lease_reply(e, &p->waiter, STATUS_BUSY, l, 0);
+	if (p->kind == K_BIND)
+		lease_close(e, l);
+	else
+		lease_set_timer(e, l, l->until);
+}
+
 static void
 stored_bound(struct lease_engine *e, int64_t now, struct pending *p)
 {
 	struct lease *l = p->lease;
 
 	l->until = p->until;
+	if (l->until <= now) {
+		stored_late(e, l, p);
+		return;
+	}
+	if (p->kind == K_RENEW)
+		lease_count_conn(e, l->conn, 0);
 	l->conn = p->waiter.conn;
 	if (p->kind == K_BIND) {
 		lease_set_state(e, l, BOUND);
@@ -346,7 +363,6 @@ stored(struct lease_engine *e, int64_t now, struct pending *p)
 			lease_reply(e, &p->waiter, STATUS_UNAVAILABLE, l, 0);
 			break;
 		}
-		lease_count_conn(e, l->conn, 0);
 		stored_bound(e, now, p);
 		break;
 	default:

@@ -375,6 +375,44 @@ test_store_fails(void **state)
 	expect(LA_NODE_DEL);
 }
 
+/* A store that is slower than the lease is long: nobody is told 0 s. */
+static void
+test_store_late(void **state)
+{
+	struct lease_action a;
+
+	(void)state;
+	lease_tep_up(e, now, 0);
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	a = expect(LA_TEP_ADD);
+	tep_says(&a, STATUS_OK);
+	a = expect(LA_STORE);
+	now += 100000;
+	lease_store_done(e, now, wall(), a.seq);
+	assert_int_equal(expect(LA_REPLY).reply.status, STATUS_BUSY);
+	a = expect(LA_TEP_DEL);
+	nothing();
+	tep_says(&a, STATUS_OK);
+	expect(LA_STORE);
+	grant("bob", 2, NULL);
+	now += 99000;
+	request(ask(OP_CREATE, "bob", 2, NULL));
+	a = expect(LA_STORE);
+	now += 1000;
+	lease_tick(e, now, wall());
+	request(ask(OP_INFO, "bob", 2, NULL));
+	expect_status(STATUS_UNAVAILABLE);
+	lease_tep_down(e, now, wall(), 0);
+	lease_tep_up(e, now, 0);
+	nothing();
+	now += 99000;
+	lease_store_done(e, now, wall(), a.seq);
+	expect_status(STATUS_BUSY);
+	lease_tick(e, now, wall());
+	expect(LA_NODE_DEL);
+	expect(LA_TEP_DEL);
+}
+
 static void
 test_tep(void **state)
 {
@@ -590,7 +628,7 @@ main(void)
 		LOCAL(test_same_owner_same_lease), LOCAL(test_exhausted),
 		LOCAL(test_limit), LOCAL(test_renewal), LOCAL(test_foreign),
 		LOCAL(test_expiry_and_quarantine), LOCAL(test_sticky),
-		LOCAL(test_store_fails), REMOTE(test_tep),
+		LOCAL(test_store_fails), REMOTE(test_store_late), REMOTE(test_tep),
 		REMOTE(test_tep_dies_while_reserved), LOCAL(test_load),
 		REMOTE(test_load_two),
 		LOCAL(test_sticky_not_allowed), LOCAL(test_revoke), LOCAL(test_ranges), LOCAL(test_churn),
