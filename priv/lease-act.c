@@ -115,6 +115,9 @@ lease_count_conn(struct lease_engine *e, struct conn_ref c, int add)
 	if (c.gen == 0 || c.id >= CONN_MAX)
 		return;
 	if (add) {
+		/* The slot's next connection may be there already. */
+		if ((int32_t)(c.gen - e->conns[c.id].gen) < 0)
+			return;
 		if (e->conns[c.id].gen != c.gen)
 			e->conns[c.id].count = 0;
 		e->conns[c.id].gen = c.gen;

@@ -413,6 +413,32 @@ test_store_late(void **state)
 	expect(LA_TEP_DEL);
 }
 
+/* A grant for a connection that is gone takes nothing from the next one. */
+static void
+test_conn_count(void **state)
+{
+	struct conn_ref gone = { 1, 1 }, next = { 1, 2 };
+	struct lease_action a, b;
+	struct lease_ask second;
+
+	(void)state;
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	a = expect(LA_TEP_ADD);
+	lease_conn_gone(e, gone);
+	second = ask(OP_CREATE, "bob", 1, NULL);
+	second.conn = next;
+	request(second);
+	b = expect(LA_TEP_ADD);
+	tep_says(&b, STATUS_OK);
+	lease_store_done(e, now, wall(), expect(LA_STORE).seq);
+	assert_int_equal(expect(LA_REPLY).reply.status, STATUS_OK);
+	assert_int_equal(lease_conn_count(e, next), 1);
+	tep_says(&a, STATUS_OK);
+	lease_store_done(e, now, wall(), expect(LA_STORE).seq);
+	expect(LA_REPLY);
+	assert_int_equal(lease_conn_count(e, next), 1);
+}
+
 static void
 test_tep(void **state)
 {
@@ -631,7 +657,8 @@ main(void)
 		LOCAL(test_store_fails), REMOTE(test_store_late), REMOTE(test_tep),
 		REMOTE(test_tep_dies_while_reserved), LOCAL(test_load),
 		REMOTE(test_load_two),
-		LOCAL(test_sticky_not_allowed), LOCAL(test_revoke), LOCAL(test_ranges), LOCAL(test_churn),
+		LOCAL(test_sticky_not_allowed), LOCAL(test_conn_count),
+		LOCAL(test_revoke), LOCAL(test_ranges), LOCAL(test_churn),
 	};
 
 	return (cmocka_run_group_tests_name("lease", tests, NULL, NULL));
