@@ -157,6 +157,8 @@ const struct range *pool_range(const struct lease_engine *, uint32_t);
 struct lease *pool_lease(const struct lease_engine *, uint32_t);
 /* The lease of an address that was never used: FREE, without owner. */
 struct lease *pool_touch(struct lease_engine *, uint32_t, uint32_t);
+/* Is an address FREE? */
+int	 pool_has(const struct lease_engine *, uint32_t);
 /* The FREE lease that is next in its pool, or NULL. */
 struct lease *pool_take(struct lease_engine *, uint32_t);
 

@@ -90,6 +90,14 @@ pool_touch(struct lease_engine *e, uint32_t addr, uint32_t pool)
 	return (l);
 }
 
+int
+pool_has(const struct lease_engine *e, uint32_t pool)
+{
+	const struct pool *p = &e->pools[pool];
+
+	return (p->counts[FREE] > 0 || p->touched < p->size);
+}
+
 /*
  * Never used ones first, so that sticky addresses live long; the load may
  * have touched some of those out of turn.

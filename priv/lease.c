@@ -63,14 +63,20 @@ refuse(struct lease_engine *e, const struct lease_ask *ask, uint32_t status)
 	lease_reply(e, &w, status, NULL, 0);
 }
 
+static int
+over_limit(struct lease_engine *e, const struct lease_ask *ask)
+{
+	const struct user *u = owner_user(e, &ask->owner, 0);
+
+	return (ask->policy->max_leases != 0 && u != NULL &&
+	    u->live >= ask->policy->max_leases);
+}
+
 static void
 reserve(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
     const struct lease_ask *ask)
 {
-	const struct user *u = owner_user(e, &ask->owner, 0);
-
-	if (ask->policy->max_leases != 0 && u != NULL &&
-	    u->live >= ask->policy->max_leases) {
+	if (over_limit(e, ask)) {
 		refuse(e, ask, STATUS_NO_TUNNELS);
 		return;
 	}
@@ -94,13 +100,26 @@ static void
 create_new(struct lease_engine *e, int64_t now, int64_t wall,
     const struct lease_ask *ask)
 {
-	struct lease *l = NULL;
-	uint32_t i;
+	uint32_t i, pool;
+	int down = 0;
 
-	for (i = 0; i < ask->policy->npools && l == NULL; i++)
-		l = pool_take(e, ask->policy->pools[i]);
-	if (l != NULL) {
-		reserve(e, now, wall, l, ask);
+	for (i = 0; i < ask->policy->npools; i++) {
+		pool = ask->policy->pools[i];
+		if (!pool_has(e, pool))
+			continue;
+		if (!e->teps[e->pools[pool].tep].up) {
+			down = 1;
+			continue;
+		}
+		/* A refusal uses no new address up. */
+		if (over_limit(e, ask))
+			refuse(e, ask, STATUS_NO_TUNNELS);
+		else
+			reserve(e, now, wall, pool_take(e, pool), ask);
+		return;
+	}
+	if (down) {
+		refuse(e, ask, STATUS_TEP);
 		return;
 	}
 	for (i = 0; i < ask->policy->npools; i++)

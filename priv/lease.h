@@ -128,8 +128,8 @@ int	 lease_load(struct lease_engine *, int64_t now, int64_t wall,
  * Events. Each lease_request gets exactly one LA_REPLY, now or later.
  *
  * OP_CREATE without IPv4: the owner's present lease (extended), else the
- * sticky address, else a new one; 306 where all allowed pools are out, 308
- * over max_leases is 301. A sticky address that policy no longer allows is
+ * sticky address, else a new one, of the first pool that has one and whose
+ * TEP is up; 306 where all allowed pools are out, 301 over max_leases. A sticky address that policy no longer allows is
  * forgotten. With IPv4: renewal; 310 outside every pool (or not unicast),
  * 308 not this owner's. An ended lease of this very owner that is free or in
  * quarantine is granted again. TEP down or refusing: 307. Reserved by this

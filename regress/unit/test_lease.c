@@ -607,6 +607,31 @@ test_sticky_not_allowed(void **state)
 	    v4("203.0.113.1").s_addr);
 }
 
+/* A pool whose TEP is down, or a refusal, keeps nobody from another pool. */
+static void
+test_next_pool(void **state)
+{
+	struct lease_action a;
+
+	(void)state;
+	lease_engine_add_tep(e, 1, 1, "near", tep4, &tep6);
+	lease_engine_add_pool(e, 1, "other", 1);
+	assert_int_equal(lease_engine_add_range(e, 1, v4("203.0.113.1"),
+	    v4("203.0.113.2")), 0);
+	policy.npools = 2;
+	policy.pools[1] = 1;
+	policy.max_leases = 1;
+	assert_int_equal(grant("alice", 1, NULL).s_addr,
+	    v4("203.0.113.1").s_addr);
+	lease_tep_up(e, now, 0);
+	request(ask(OP_CREATE, "alice", 2, NULL));
+	expect_status(STATUS_NO_TUNNELS);
+	request(ask(OP_CREATE, "bob", 2, NULL));
+	a = expect(LA_TEP_ADD);
+	assert_int_equal(a.v4.s_addr, v4("198.51.100.16").s_addr);
+	nothing();
+}
+
 static void
 test_ranges(void **state)
 {
@@ -658,6 +683,7 @@ main(void)
 		REMOTE(test_tep_dies_while_reserved), LOCAL(test_load),
 		REMOTE(test_load_two),
 		LOCAL(test_sticky_not_allowed), LOCAL(test_conn_count),
+		REMOTE(test_next_pool),
 		LOCAL(test_revoke), LOCAL(test_ranges), LOCAL(test_churn),
 	};
 
