@@ -304,6 +304,8 @@ lease_tep_up(struct lease_engine *e, int64_t now, uint32_t tep)
 			continue;
 		if (l->state == BOUND && l->until > now)
 			lease_tell_tep(e, l, LA_TEP_ADD, lease_seconds(now, l->until));
+		else if (l->state == BINDING)	/* it may have restarted */
+			lease_tell_tep(e, l, LA_TEP_ADD, l->lifetime);
 		else if (l->state == CLOSING)
 			lease_tell_tep(e, l, LA_TEP_DEL, 0);
 	}

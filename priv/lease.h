@@ -129,13 +129,13 @@ int	 lease_load(struct lease_engine *, int64_t now, int64_t wall,
  *
  * OP_CREATE without IPv4: the owner's present lease (extended), else the
  * sticky address, else a new one, of the first pool that has one and whose
- * TEP is up; 306 where all allowed pools are out, 301 over max_leases. A sticky address that policy no longer allows is
- * forgotten. With IPv4: renewal; 310 outside every pool (or not unicast),
- * 308 not this owner's. An ended lease of this very owner that is free or in
- * quarantine is granted again. TEP down or refusing: 307. Reserved by this
- * owner already: the earlier request gets 521, the later one the address. A
- * renewal that policy no longer allows: 308, and the lease is closed (draft
- * 2.2).
+ * TEP is up; 306 where all allowed pools are out, 301 over max_leases. A
+ * sticky address that policy no longer allows is forgotten. With IPv4:
+ * renewal; 310 outside every pool (or not unicast), 308 not this owner's. An
+ * ended lease of this very owner that is free or in quarantine is granted
+ * again. TEP down or refusing: 307. Reserved by this owner already: the
+ * earlier request gets 521, the later one the address. A renewal that policy
+ * no longer allows: 308, and the lease is closed (draft 2.2).
  * OP_INFO: the lease's remaining lifetime; without IPv4, the owner's by
  * its IPv6. None: 308 (310 outside every pool).
  * OP_DELETE: durable, then 200, TEP told; 308 foreign or none, 310 as above.

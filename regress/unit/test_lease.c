@@ -489,6 +489,27 @@ test_tep_dies_while_reserved(void **state)
 	expect_status(STATUS_PROGRESS);
 }
 
+/* It said yes, and forgot it in a restart before the answer was durable. */
+static void
+test_tep_restarts_while_binding(void **state)
+{
+	struct lease_action a;
+	uint64_t seq;
+
+	(void)state;
+	lease_tep_up(e, now, 0);
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	a = expect(LA_TEP_ADD);
+	tep_says(&a, STATUS_OK);
+	seq = expect(LA_STORE).seq;
+	lease_tep_down(e, now, wall(), 0);
+	now += 1000;
+	lease_tep_up(e, now, 0);
+	assert_int_equal(expect(LA_TEP_ADD).lifetime, 100);
+	lease_store_done(e, now, wall(), seq);
+	expect_status(STATUS_OK);
+}
+
 static void
 test_load(void **state)
 {
@@ -680,7 +701,8 @@ main(void)
 		LOCAL(test_limit), LOCAL(test_renewal), LOCAL(test_foreign),
 		LOCAL(test_expiry_and_quarantine), LOCAL(test_sticky),
 		LOCAL(test_store_fails), REMOTE(test_store_late), REMOTE(test_tep),
-		REMOTE(test_tep_dies_while_reserved), LOCAL(test_load),
+		REMOTE(test_tep_dies_while_reserved), REMOTE(test_tep_restarts_while_binding),
+		LOCAL(test_load),
 		REMOTE(test_load_two),
 		LOCAL(test_sticky_not_allowed), LOCAL(test_conn_count),
 		REMOTE(test_next_pool),
