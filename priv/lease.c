@@ -282,6 +282,9 @@ lease_tep_done(struct lease_engine *e, int64_t now, int64_t wall, uint64_t job,
 
 	if (l == NULL || l->gen != (uint32_t)(job >> 32))
 		return;
+	/* Too late, and the entry may end before the lease. */
+	if (l->state == RESERVED && now >= l->deadline)
+		status = STATUS_TEP;
 	if (l->state == RESERVED && status == STATUS_OK) {
 		l->tep4 = tep4;
 		l->tep6 = *tep6;

@@ -502,10 +502,19 @@ test_tep_restarts_while_binding(void **state)
 	a = expect(LA_TEP_ADD);
 	tep_says(&a, STATUS_OK);
 	seq = expect(LA_STORE).seq;
+	/* another one's yes comes after its time, before the timer */
+	request(ask(OP_CREATE, "bob", 2, NULL));
+	a = expect(LA_TEP_ADD);
+	now += 60000;
+	tep_says(&a, STATUS_OK);
+	assert_int_equal(expect(LA_REPLY).reply.status, STATUS_TEP);
+	expect(LA_TEP_DEL);
+	nothing();
 	lease_tep_down(e, now, wall(), 0);
 	now += 1000;
 	lease_tep_up(e, now, 0);
 	assert_int_equal(expect(LA_TEP_ADD).lifetime, 100);
+	expect(LA_TEP_DEL);
 	lease_store_done(e, now, wall(), seq);
 	expect_status(STATUS_OK);
 }
