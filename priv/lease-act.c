@@ -184,6 +184,7 @@ lease_action(struct lease_engine *e, struct lease_action *a)
 	if (w->lease != NULL)
 		a->tep = e->pools[w->lease->pool].tep;
 	if (w->pending != NULL) {
+		w->pending->taken = 1;
 		a->seq = w->pending->seq;
 		a->rec = w->pending->rec;
 	}
@@ -301,8 +302,10 @@ lease_store_reset(struct lease_engine *e)
 			free(w);
 		}
 	}
-	TAILQ_FOREACH(p, &e->pending, entry)
+	TAILQ_FOREACH(p, &e->pending, entry) {
+		p->taken = 0;
 		work_add(e, LA_STORE, p->lease)->pending = p;
+	}
 }
 
 void

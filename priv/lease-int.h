@@ -92,6 +92,7 @@ struct pending {
 	struct lease		*lease;
 	int64_t			 until;		/* now_ms, BIND and RENEW */
 	struct waiter		 waiter;	/* for its answer */
+	int			 taken;		/* the store may have it */
 	struct lease_rec	 rec;
 };
 TAILQ_HEAD(pending_queue, pending);

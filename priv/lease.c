@@ -420,7 +420,8 @@ lease_store_done(struct lease_engine *e, int64_t now, int64_t wall,
 	struct pending *p;
 
 	(void)wall;
-	while ((p = TAILQ_FIRST(&e->pending)) != NULL && p->seq <= seq) {
+	while ((p = TAILQ_FIRST(&e->pending)) != NULL && p->taken &&
+	    p->seq <= seq) {
 		TAILQ_REMOVE(&e->pending, p, entry);
 		stored(e, now, p);
 		free(p);
@@ -435,8 +436,8 @@ lease_store_fail(struct lease_engine *e, int64_t now, int64_t wall,
 
 	if (seq > 1)
 		lease_store_done(e, now, wall, seq - 1);
-	for (p = TAILQ_FIRST(&e->pending); p != NULL && p->seq <= seq_last;
-	    p = next) {
+	for (p = TAILQ_FIRST(&e->pending); p != NULL && p->taken &&
+	    p->seq <= seq_last; p = next) {
 		next = TAILQ_NEXT(p, entry);
 		TAILQ_REMOVE(&e->pending, p, entry);
 		not_stored(e, p);

@@ -162,8 +162,11 @@ void	 lease_tep_done(struct lease_engine *, int64_t now, int64_t wall,
 	    uint64_t job, uint32_t status, struct in_addr,
 	    const struct in6_addr *);
 
-/* Store: durable up to seq; a run failed; the store was restarted: all
- * LA_STORE that are not acknowledged are emitted again, in order. */
+/*
+ * Store: durable up to seq; a run failed; the store was restarted: all
+ * LA_STORE that are not acknowledged are emitted again, in order. What is said
+ * of one that was not emitted yet is ignored: the store can not have it.
+ */
 void	 lease_store_done(struct lease_engine *, int64_t now, int64_t wall,
 	    uint64_t seq);
 void	 lease_store_fail(struct lease_engine *, int64_t now, int64_t wall,

@@ -375,6 +375,28 @@ test_store_fails(void **state)
 	expect(LA_NODE_DEL);
 }
 
+/* Word of a record that it never got, from whatever the store is now. */
+static void
+test_store_knows_too_much(void **state)
+{
+	struct lease_action a;
+
+	(void)state;
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	a = expect(LA_TEP_ADD);
+	tep_says(&a, STATUS_OK);
+	lease_store_done(e, now, wall(), UINT64_MAX);
+	lease_store_fail(e, now, wall(), 1, UINT64_MAX);
+	a = expect(LA_STORE);
+	nothing();
+	lease_store_reset(e);
+	lease_store_done(e, now, wall(), a.seq);
+	assert_int_equal(expect(LA_STORE).rec.v4.s_addr, a.rec.v4.s_addr);
+	nothing();
+	lease_store_done(e, now, wall(), a.seq);
+	expect_status(STATUS_OK);
+}
+
 /* A store that is slower than the lease is long: nobody is told 0 s. */
 static void
 test_store_late(void **state)
@@ -709,12 +731,12 @@ main(void)
 		LOCAL(test_same_owner_same_lease), LOCAL(test_exhausted),
 		LOCAL(test_limit), LOCAL(test_renewal), LOCAL(test_foreign),
 		LOCAL(test_expiry_and_quarantine), LOCAL(test_sticky),
-		LOCAL(test_store_fails), REMOTE(test_store_late), REMOTE(test_tep),
-		REMOTE(test_tep_dies_while_reserved), REMOTE(test_tep_restarts_while_binding),
-		LOCAL(test_load),
-		REMOTE(test_load_two),
-		LOCAL(test_sticky_not_allowed), LOCAL(test_conn_count),
-		REMOTE(test_next_pool),
+		LOCAL(test_store_fails), LOCAL(test_store_knows_too_much),
+		REMOTE(test_store_late), REMOTE(test_tep),
+		REMOTE(test_tep_dies_while_reserved),
+		REMOTE(test_tep_restarts_while_binding), LOCAL(test_load),
+		REMOTE(test_load_two), LOCAL(test_sticky_not_allowed),
+		LOCAL(test_conn_count), REMOTE(test_next_pool),
 		LOCAL(test_revoke), LOCAL(test_ranges), LOCAL(test_churn),
 	};
 
