@@ -1,5 +1,6 @@
 /* The lease engine: every state, every event that matters. */
-/* LINK: priv/lease.o priv/lease-act.o priv/lease-pool.o priv/lease-owner.o priv/lease-show.o libdstmd.a */
+/* LINK: priv/lease.o priv/lease-act.o priv/lease-pool.o */
+/* LINK: priv/lease-owner.o priv/lease-show.o libdstmd.a */
 #include <arpa/inet.h>
 
 #include <setjmp.h>
