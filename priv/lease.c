@@ -468,7 +468,8 @@ load_believed(struct lease_engine *e, const struct lease_rec *rec)
 /*
  * The record that says that a lease is over may have failed before its
  * owner got another address: then there are two, and the live or the later
- * one is right. The other one is over, with all that belongs to it.
+ * one is right. The other one is not found again, but ends as it would have:
+ * where the clock stepped back both look alive, and one was answered.
  */
 static int
 load_outlives(struct lease_engine *e, const struct lease_owner *o,
@@ -482,8 +483,6 @@ load_outlives(struct lease_engine *e, const struct lease_owner *o,
 	    rec->since <= old->since)
 		return (0);
 	owner_forget(e, old);
-	if (lease_is_live(old->state))
-		lease_close(e, old);
 	return (1);
 }
 
@@ -524,7 +523,7 @@ lease_load(struct lease_engine *e, int64_t now, int64_t wall,
 		/* its TEP is not ours any more: give it time to forget */
 		load_ended(e, l, now, now + (quarantine + (left > 0 ? left :
 		    0)) * SEC);
-	else if (live && first) {
+	else if (live) {
 		lease_set_state(e, l, BOUND);
 		l->until = now + left * SEC;
 		lease_set_timer(e, l, l->until);

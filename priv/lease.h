@@ -118,8 +118,8 @@ int	 lease_engine_add_range(struct lease_engine *, uint32_t, struct in_addr,
  * A record of the store, at start, before any request, in any order: 0; -1
  * where it is not to be believed (address in no pool, twice, bad fields):
  * logged and ignored by the caller. Of two that one owner has the live or
- * the later one is his. Live leases emit LA_TEP_ADD (local TEP), or wait
- * for lease_tep_up.
+ * the later one is his, the other one ends when it would have. Live leases
+ * emit LA_TEP_ADD (local TEP), or wait for lease_tep_up.
  */
 int	 lease_load(struct lease_engine *, int64_t now, int64_t wall,
 	    const struct lease_rec *);

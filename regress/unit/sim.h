@@ -77,6 +77,7 @@ struct sim_addr {
 	uint32_t	 adds;			/* that the engine sent */
 	int		 acked;			/* host that the TEP said yes to */
 	int		 held, doubt;		/* answered; being given back */
+	int		 twin;			/* may be not the only one */
 	struct conn_ref	 conn;
 	int64_t		 stored_at;		/* the last record: when, */
 	uint32_t	 stored_step, stored_state;

@@ -332,6 +332,7 @@ granted(const struct sim_req *r, const struct msg_lease_reply *m,
 		    a->told, r->owner);
 	for (i = 0; i < NADDRS; i++)
 		if (&sim.a[i] != a && sim.a[i].told == r->owner &&
+		    !a->twin && !sim.a[i].twin &&
 		    told_now(&sim.a[i]))
 			broken("an owner with two addresses: %s", name(a));
 	if (a->host != -1 && a->host_until > sim.now &&
@@ -531,7 +532,7 @@ see_change(struct sim_addr *a, const struct seen *s)
 		a->free_step = sim.step;
 	}
 	if (a->state == CTL_BOUND)
-		a->doubt = 0;
+		a->doubt = a->twin = 0;
 }
 
 /* What was told is so, in the engine and in the store. */
@@ -610,7 +611,7 @@ loaded(struct sim_addr *a, const struct seen *s)
 	a->dirty = remote && a->rec.state != REC_CLOSED;
 	if (a->rec.state == REC_BOUND && left > 0) {
 		a->dirty |= s->state == CTL_BOUND;
-		if (s->state != CTL_BOUND && !sim.vague[a->last])
+		if (s->state != CTL_BOUND)
 			broken("%s is not back", name(a));
 	} else if (s->state == CTL_BOUND)
 		broken("%s is back, without a record", name(a));
@@ -655,6 +656,7 @@ model_loaded(void)
 		a->owner = seen[i].owner;
 		a->remains = seen[i].remains;
 		a->held = a->state == CTL_BOUND;
+		a->twin = a->held && sim.vague[a->owner];
 	}
 }
 
