@@ -121,7 +121,7 @@ check "the other node does not notice" fetch_bound
 check "the operator revokes the second's lease" ctl server release "$a2"
 check "the node obeys the delete on its connection" \
     wait_for 10 grep -q 'server took it back' "$T/node2.log"
-refuse "dstmctl release of a free address fails" ctl server release "$a2"
+refuse "dstmctl release of a free address fails" ctl server release "$pool.250"
 check "and asks for a lease again" wait_for 20 has_lease node2
 rules() {
 	[ "$(on node2 ip rule | grep -c 'lookup 100')" -eq 1 ]
