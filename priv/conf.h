@@ -21,7 +21,6 @@
 #define CONF_USER_MAX	65536
 #define CONF_FILE_MAX	(16 << 20)	/* octets of one file */
 #define LIFETIME_FLOOR	2		/* s, of every lease */
-#define LIFETIME_CEIL	(31 * 86400)	/* s; a TEP keeps none longer */
 #define LIFETIME_DEFAULT	3600
 #define LIFETIME_MIN_DEFAULT	60
 #define LIFETIME_MAX_DEFAULT	86400

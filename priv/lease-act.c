@@ -32,13 +32,15 @@ struct lease_engine *
 lease_engine_new(const struct lease_limits *limits)
 {
 	struct lease_engine *e = lease_calloc(1, sizeof(*e));
+	int i;
 
 	e->limits = *limits;
 	arc4random_buf(&e->seed, sizeof(e->seed));
 	RB_INIT(&e->tree);
 	RB_INIT(&e->timers);
 	TAILQ_INIT(&e->pending);
-	TAILQ_INIT(&e->work);
+	for (i = 0; i < LD_NDEST; i++)
+		TAILQ_INIT(&e->work[i]);
 	owner_rehash(e);
 	return (e);
 }
@@ -49,11 +51,13 @@ lease_engine_free(struct lease_engine *e)
 	struct pending *p;
 	struct lease *l;
 	struct work *w;
+	int i;
 
-	while ((w = TAILQ_FIRST(&e->work)) != NULL) {
-		TAILQ_REMOVE(&e->work, w, entry);
-		free(w);
-	}
+	for (i = 0; i < LD_NDEST; i++)
+		while ((w = TAILQ_FIRST(&e->work[i])) != NULL) {
+			TAILQ_REMOVE(&e->work[i], w, entry);
+			free(w);
+		}
 	while ((p = TAILQ_FIRST(&e->pending)) != NULL) {
 		TAILQ_REMOVE(&e->pending, p, entry);
 		free(p);
@@ -155,6 +159,21 @@ lease_set_state(struct lease_engine *e, struct lease *l, int state)
 /*
  * Actions
  */
+static enum lease_dest
+work_dest(const struct lease_engine *e, const struct work *w)
+{
+	switch (w->type) {
+	case LA_STORE:
+		return (LD_STORE);
+	case LA_TEP_ADD:
+	case LA_TEP_DEL:
+		return (e->teps[e->pools[w->lease->pool].tep].local ?
+		    LD_PLANE : LD_SESSION);
+	default:
+		return (LD_SESSION);
+	}
+}
+
 static struct work *
 work_add(struct lease_engine *e, enum lease_action_type type, struct lease *l)
 {
@@ -162,18 +181,19 @@ work_add(struct lease_engine *e, enum lease_action_type type, struct lease *l)
 
 	w->type = type;
 	w->lease = l;
-	TAILQ_INSERT_TAIL(&e->work, w, entry);
+	TAILQ_INSERT_TAIL(&e->work[work_dest(e, w)], w, entry);
 	return (w);
 }
 
 int
-lease_action(struct lease_engine *e, struct lease_action *a)
+lease_action(struct lease_engine *e, enum lease_dest dest,
+    struct lease_action *a)
 {
 	struct work *w;
 
-	if ((w = TAILQ_FIRST(&e->work)) == NULL)
+	if ((w = TAILQ_FIRST(&e->work[dest])) == NULL)
 		return (0);
-	TAILQ_REMOVE(&e->work, w, entry);
+	TAILQ_REMOVE(&e->work[dest], w, entry);
 	memset(a, 0, sizeof(*a));
 	a->type = w->type;
 	a->reply = w->reply;
@@ -276,6 +296,9 @@ lease_write(struct lease_engine *e, struct lease *l, enum kind kind,
 	    kind == K_RELEASE && !tep->local ? REC_ENDED : REC_CLOSED;
 	p->rec.since = l->since;
 	p->rec.until = wall + lifetime;
+	/* The TEP's entry may live so long, whatever happens to us. */
+	if (p->rec.state == REC_ENDED)
+		p->rec.until = wall + lease_seconds(now, l->until);
 	p->rec.tep4 = l->tep4;
 	p->rec.tep6 = l->tep6;
 	strlcpy(p->rec.name, l->user->name, sizeof(p->rec.name));
@@ -293,14 +316,11 @@ void
 lease_store_reset(struct lease_engine *e)
 {
 	struct pending *p;
-	struct work *w, *next;
+	struct work *w;
 
-	for (w = TAILQ_FIRST(&e->work); w != NULL; w = next) {
-		next = TAILQ_NEXT(w, entry);
-		if (w->type == LA_STORE) {
-			TAILQ_REMOVE(&e->work, w, entry);
-			free(w);
-		}
+	while ((w = TAILQ_FIRST(&e->work[LD_STORE])) != NULL) {
+		TAILQ_REMOVE(&e->work[LD_STORE], w, entry);
+		free(w);
 	}
 	TAILQ_FOREACH(p, &e->pending, entry) {
 		p->taken = 0;
@@ -322,6 +342,6 @@ lease_close(struct lease_engine *e, struct lease *l)
 {
 	lease_set_timer(e, l, -1);
 	lease_set_state(e, l, CLOSING);
-	l->releasing = 0;
+	l->releasing = l->revoked = 0;
 	lease_tell_tep(e, l, LA_TEP_DEL, 0);
 }

@@ -54,6 +54,8 @@ struct lease {
 	struct waiter		 waiter;
 	uint32_t		 writes;	/* bind, renew, release under way */
 	uint8_t			 pool, state, releasing, tell_node;
+	uint8_t			 revoked;	/* the operator's word */
+	uint8_t			 refused;	/* by the TEP, when BINDING */
 	uint8_t			 known;		/* its owner finds it */
 };
 RB_HEAD(lease_tree, lease);
@@ -116,7 +118,7 @@ struct lease_engine {
 	struct lease_tree	 tree;
 	struct lease_timers	 timers;
 	struct pending_queue	 pending;
-	struct work_queue	 work;
+	struct work_queue	 work[LD_NDEST];
 	uint64_t		 seq;
 	uint64_t		 seed;
 	struct user_list	*users;

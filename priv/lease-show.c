@@ -61,7 +61,8 @@ lease_check(const struct lease_engine *e)
 		check(l->state != BOUND || l->deadline != -1, "no timer", l);
 		check(l->state != QUARANTINE || l->deadline != -1,
 		    "quarantine without end", l);
-		check(l->state == BINDING ? l->writes == 1 : 1, "writes", l);
+		check(l->state == BINDING ? l->writes == 1 :
+		    l->state == BOUND || l->writes == 0, "writes", l);
 		if (!l->known)
 			continue;
 		memset(&owner, 0, sizeof(owner));

@@ -88,6 +88,7 @@ reserve(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
 		owner_set(e, l, &ask->owner);
 	l->since = wall;
 	l->renewals = 0;
+	l->refused = 0;
 	l->lifetime = clamp(e, ask->lifetime);
 	lease_set_state(e, l, RESERVED);
 	lease_set_timer(e, l, now + RESERVE_MS);
@@ -161,7 +162,12 @@ create(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
 		refuse(e, ask, STATUS_PROGRESS);
 		break;
 	case BOUND:
-		if (l->releasing) {
+		if (l->releasing || l->revoked) {
+			refuse(e, ask, l->revoked ? STATUS_UNAVAILABLE :
+			    STATUS_PROGRESS);
+			break;
+		}
+		if (l->writes >= LEASE_WRITES) {
 			refuse(e, ask, STATUS_PROGRESS);
 			break;
 		}
@@ -241,6 +247,7 @@ lease_revoke(struct lease_engine *e, int64_t now, int64_t wall,
 		return (0);
 	l->releasing = 1;
 	l->tell_node = 1;
+	l->revoked = 1;
 	lease_write(e, l, K_RELEASE, now, wall, 0);
 	return (0);
 }
@@ -267,20 +274,22 @@ bind_lease(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l)
 static void
 closed(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l)
 {
-	lease_set_state(e, l, QUARANTINE);
 	lease_set_timer(e, l, now + (int64_t)e->limits.quarantine * SEC);
+	lease_set_state(e, l, QUARANTINE);
 	/* Nobody waits for this: a local TEP's end is known by its time. */
 	if (!e->teps[e->pools[l->pool].tep].local)
 		lease_write(e, l, K_CLOSED, now, wall, 0);
 }
 
 void
-lease_tep_done(struct lease_engine *e, int64_t now, int64_t wall, uint64_t job,
-    uint32_t status, struct in_addr tep4, const struct in6_addr *tep6)
+lease_tep_done(struct lease_engine *e, int64_t now, int64_t wall, uint32_t tep,
+    uint64_t job, uint32_t status, struct in_addr tep4,
+    const struct in6_addr *tep6)
 {
 	struct lease *l = pool_lease(e, (uint32_t)job);
 
-	if (l == NULL || l->gen != (uint32_t)(job >> 32))
+	if (l == NULL || l->gen != (uint32_t)(job >> 32) ||
+	    e->pools[l->pool].tep != tep || !e->teps[tep].up)
 		return;
 	/* Too late, and the entry may end before the lease. */
 	if (l->state == RESERVED && now >= l->deadline)
@@ -292,8 +301,16 @@ lease_tep_done(struct lease_engine *e, int64_t now, int64_t wall, uint64_t job,
 	} else if (l->state == RESERVED) {
 		lease_answer(e, l, STATUS_TEP);
 		lease_close(e, l);
-	} else if (l->state == CLOSING && status == STATUS_OK)
+	} else if (l->state == BOUND && status != STATUS_OK) {
+		/* Its end; a renewal that is under way asks the TEP again. */
+		l->until = now;
+		lease_set_timer(e, l, now);
+	} else if (l->state == BINDING)
+		l->refused = status != STATUS_OK;
+	else if (l->state == CLOSING && status == STATUS_OK)
 		closed(e, now, wall, l);
+	else if (l->state == CLOSING)
+		lease_set_timer(e, l, now + LEASE_TEP_RETRY);
 }
 
 void
@@ -301,6 +318,8 @@ lease_tep_up(struct lease_engine *e, int64_t now, uint32_t tep)
 {
 	struct lease *l;
 
+	if (e->teps[tep].up)
+		return;
 	e->teps[tep].up = 1;
 	RB_FOREACH(l, lease_tree, &e->tree) {
 		if (e->pools[l->pool].tep != tep)
@@ -351,6 +370,11 @@ stored_bound(struct lease_engine *e, int64_t now, struct pending *p)
 	struct lease *l = p->lease;
 
 	l->until = p->until;
+	if (p->kind == K_BIND && l->refused) {
+		lease_reply(e, &p->waiter, STATUS_TEP, l, 0);
+		lease_close(e, l);
+		return;
+	}
 	if (l->until <= now) {
 		stored_late(e, l, p);
 		return;
@@ -399,7 +423,7 @@ stored(struct lease_engine *e, int64_t now, struct pending *p)
 }
 
 static void
-not_stored(struct lease_engine *e, struct pending *p)
+not_stored(struct lease_engine *e, int64_t now, struct pending *p)
 {
 	struct lease *l = p->lease;
 
@@ -409,8 +433,11 @@ not_stored(struct lease_engine *e, struct pending *p)
 	lease_reply(e, &p->waiter, STATUS_BUSY, l, 0);
 	if (p->kind == K_BIND)
 		lease_close(e, l);
-	else if (p->kind == K_RELEASE)
+	else if (p->kind == K_RELEASE) {
 		l->releasing = 0;
+		if (l->revoked && now + LEASE_REVOKE_RETRY < l->until)
+			lease_set_timer(e, l, now + LEASE_REVOKE_RETRY);
+	}
 }
 
 void
@@ -440,7 +467,7 @@ lease_store_fail(struct lease_engine *e, int64_t now, int64_t wall,
 	    p->seq <= seq_last; p = next) {
 		next = TAILQ_NEXT(p, entry);
 		TAILQ_REMOVE(&e->pending, p, entry);
-		not_stored(e, p);
+		not_stored(e, now, p);
 		free(p);
 	}
 }
@@ -502,10 +529,11 @@ lease_load(struct lease_engine *e, int64_t now, int64_t wall,
 	    pool_range(e, ntohl(rec->v4.s_addr))->pool);
 	tep = &e->teps[e->pools[l->pool].tep];
 	left = rec->until - wall;
-	if (left > (int64_t)e->limits.lifetime_max)
-		left = e->limits.lifetime_max;
-	if (left < -31LL * 86400)
-		left = -31LL * 86400;
+	/* What was answered holds, though the configuration is another now. */
+	if (left > LIFETIME_CEIL)
+		left = LIFETIME_CEIL;
+	if (left < -LIFETIME_CEIL)
+		left = -LIFETIME_CEIL;
 	live = rec->state == REC_BOUND && left > 0 &&
 	    strcmp(tep->name, rec->tep) == 0;
 	memset(&o, 0, sizeof(o));
@@ -539,7 +567,7 @@ lease_load(struct lease_engine *e, int64_t now, int64_t wall,
  * Time
  */
 static void
-expire(struct lease_engine *e, int64_t now, struct lease *l)
+expire(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l)
 {
 	switch (l->state) {
 	case RESERVED:
@@ -551,8 +579,19 @@ expire(struct lease_engine *e, int64_t now, struct lease *l)
 			lease_set_timer(e, l, now + RETRY_MS);
 			break;
 		}
+		if (l->until > now) {	/* a revocation that was not durable */
+			lease_set_timer(e, l, l->until);
+			if (l->revoked)
+				(void)lease_revoke(e, now, wall,
+				    (struct in_addr){ htonl(l->addr) });
+			break;
+		}
 		lease_tell_node(e, l);
 		lease_close(e, l);
+		break;
+	case CLOSING:	/* the TEP refused to delete it */
+		lease_set_timer(e, l, -1);
+		lease_tell_tep(e, l, LA_TEP_DEL, 0);
 		break;
 	case QUARANTINE:
 		lease_set_timer(e, l, -1);
@@ -572,5 +611,5 @@ lease_tick(struct lease_engine *e, int64_t now, int64_t wall)
 	(void)wall;
 	while ((l = RB_MIN(lease_timers, &e->timers)) != NULL &&
 	    l->deadline <= now)
-		expire(e, now, l);
+		expire(e, now, wall, l);
 }

@@ -23,6 +23,8 @@
 
 #include "dstmd/dstmd.h"
 
+#define LIFETIME_CEIL	(31 * 86400)	/* s; a TEP keeps none longer */
+
 struct lease_engine;
 
 struct lease_limits {
@@ -63,6 +65,14 @@ enum lease_action_type {
 	LA_STORE,	/* make .rec durable, as .seq */
 	LA_NODE_DEL	/* tell the node on .reply.conn (gen 0: none known)
 			 * that its lease is over: .reply */
+};
+
+/* Who carries an action out: each has a queue, so that none waits for another. */
+enum lease_dest {
+	LD_SESSION,	/* LA_REPLY, LA_NODE_DEL; LA_TEP_* of a remote TEP */
+	LD_PLANE,	/* LA_TEP_* of a local TEP */
+	LD_STORE,	/* LA_STORE */
+	LD_NDEST
 };
 
 struct lease_action {
@@ -139,12 +149,18 @@ int	 lease_load(struct lease_engine *, int64_t now, int64_t wall,
  * OP_INFO: the lease's remaining lifetime; without IPv4, the owner's by
  * its IPv6. None: 308 (310 outside every pool).
  * OP_DELETE: durable, then 200, TEP told; 308 foreign or none, 310 as above.
+ * More than LEASE_WRITES of one lease that are not durable yet: 521.
  *
  * Renewal tells the TEP the new lifetime (LA_TEP_ADD) without waiting.
  */
+#define LEASE_WRITES	8
 void	 lease_request(struct lease_engine *, int64_t now, int64_t wall,
 	    const struct lease_ask *);
-/* The operator takes an address back: 0, or -1 none such. Node is told. */
+/*
+ * The operator takes an address back: 0, or -1 none such. Node is told. Tried
+ * again every LEASE_REVOKE_RETRY until it is durable (or the lease is over).
+ */
+#define LEASE_REVOKE_RETRY	10000	/* ms */
 int	 lease_revoke(struct lease_engine *, int64_t now, int64_t wall,
 	    struct in_addr);
 /* The connection is gone: its requests need no answer, deletes no sending. */
@@ -155,11 +171,14 @@ void	 lease_tep_down(struct lease_engine *, int64_t now, int64_t wall,
 	    uint32_t tep);
 /*
  * The TEP answered a job: status 200 or an error; its addresses with 200.
- * For an LA_TEP_DEL any status but 200 is retried at the next lease_tep_up.
- * Stale jobs are ignored.
+ * An LA_TEP_DEL that is refused is said again LEASE_TEP_RETRY later, and at
+ * the next lease_tep_up. A BOUND lease whose LA_TEP_ADD is refused is over:
+ * no packet passes, so the node is told. Stale jobs, jobs of another TEP and
+ * of one that is down are ignored.
  */
+#define LEASE_TEP_RETRY	30000		/* ms */
 void	 lease_tep_done(struct lease_engine *, int64_t now, int64_t wall,
-	    uint64_t job, uint32_t status, struct in_addr,
+	    uint32_t tep, uint64_t job, uint32_t status, struct in_addr,
 	    const struct in6_addr *);
 
 /*
@@ -177,8 +196,9 @@ void	 lease_store_reset(struct lease_engine *);
 void	 lease_tick(struct lease_engine *, int64_t now, int64_t wall);
 int64_t	 lease_deadline(const struct lease_engine *);
 
-/* Takes the oldest action: 1, or 0 where there is none. */
-int	 lease_action(struct lease_engine *, struct lease_action *);
+/* Takes the oldest action for a destination: 1, or 0 where there is none. */
+int	 lease_action(struct lease_engine *, enum lease_dest,
+	    struct lease_action *);
 
 /*
  * For dstmctl. lease_walk: the lease at the lowest address above `after'

@@ -84,8 +84,8 @@ do_tep(const struct lease_action *a, uint32_t op)
 			priv.plane->add(a->tep, a->v4, &a->v6);
 		else
 			priv.plane->del(a->tep, a->v4);
-		lease_tep_done(engine, now_ms(), now_wall(), a->job, STATUS_OK,
-		    tep->addr4, &tep->addr6);
+		lease_tep_done(engine, now_ms(), now_wall(), a->tep, a->job,
+		    STATUS_OK, tep->addr4, &tep->addr6);
 		return;
 	}
 	memset(&m, 0, sizeof(m));

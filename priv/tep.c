@@ -14,7 +14,6 @@
 #include "priv/priv.h"
 
 #define TEP_LIFETIME	1440		/* s, where absent: the draft's DTD */
-#define TEP_LIFETIME_MAX (31 * 86400)	/* s */
 #define TEP_ENTRY_MAX	(1 << 20)
 
 struct tep_entry {
@@ -251,8 +250,8 @@ tep_create(struct pconn *c, const struct msg_lease_request *req,
 
 	if (lifetime == 0)
 		lifetime = TEP_LIFETIME;
-	if (lifetime > TEP_LIFETIME_MAX)
-		lifetime = TEP_LIFETIME_MAX;
+	if (lifetime > LIFETIME_CEIL)
+		lifetime = LIFETIME_CEIL;
 	if (e == NULL) {
 		if ((e = calloc(1, sizeof(*e))) == NULL)
 			fatal(NULL);

@@ -79,9 +79,10 @@ struct sim_addr {
 	int		 held, doubt;		/* answered; being given back */
 	int		 twin;			/* may be not the only one */
 	struct conn_ref	 conn;
-	int64_t		 stored_at;		/* the last record: when, */
-	uint32_t	 stored_step, stored_state;
-	int		 stored_owner;
+	int64_t		 stored_at;		/* the last record */
+	uint32_t	 bound_step[NOWNERS];	/* the last of each */
+	uint32_t	 ended_step;		/* the last that ended it */
+	int		 ended_owner;
 	/* what its node was told */
 	int		 told;			/* owner, or -1 */
 	int64_t		 told_until;
@@ -164,6 +165,8 @@ void	 model_asks(struct sim_req *, int addr);
 #define NOWHERE		(-2)	/* addr: in no pool */
 void	 model_asked(const struct sim_req *);
 void	 model_revoked(int addr);
+/* Its TEP will not forward it: the engine may end it. */
+void	 model_refused(int addr);
 void	 model_reply(const struct msg_lease_reply *);
 void	 model_node_del(const struct msg_lease_reply *);
 /* A record goes to the store for the first time. */

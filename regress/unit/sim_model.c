@@ -153,6 +153,18 @@ asks_new(struct sim_req *r)
 		r->may = GRANT;
 }
 
+/* Are so many of its requests under way that one more is too many? */
+static int
+crowded(int owner)
+{
+	uint32_t i, n = 0;
+
+	for (i = sim.oldest; i < sim.nreqs; i++)
+		n += sim.reqs[i].owner == owner &&
+		    sim.reqs[i].op == OP_CREATE && !sim.reqs[i].answered;
+	return (n >= LEASE_WRITES);
+}
+
 static void
 asks_create(struct sim_req *r, int said)
 {
@@ -179,6 +191,8 @@ asks_create(struct sim_req *r, int said)
 		if (a->doubt)
 			r->may |= bit(STATUS_PROGRESS) |
 			    bit(STATUS_UNAVAILABLE);
+		if (crowded(r->owner))
+			r->may |= bit(STATUS_PROGRESS);
 		break;
 	case CTL_CLOSING:
 		r->may = bit(sim.teps[tep_of(r->want)].up ? STATUS_PROGRESS :
@@ -274,6 +288,12 @@ model_revoked(int addr)
 	doubt(&sim.a[addr]);
 }
 
+void
+model_refused(int addr)
+{
+	doubt(&sim.a[addr]);
+}
+
 /*
  * Answers
  */
@@ -293,11 +313,15 @@ void
 model_stored(const struct sim_put *put)
 {
 	struct sim_addr *a = &sim.a[addr_index(put->rec.v4, "a record")];
+	int owner = rec_owner(&put->rec);
 
 	a->stored_at = sim.now;
-	a->stored_step = sim.step;
-	a->stored_state = put->rec.state;
-	a->stored_owner = rec_owner(&put->rec);
+	if (put->rec.state == REC_BOUND)
+		a->bound_step[owner] = sim.step;
+	else {
+		a->ended_step = sim.step;
+		a->ended_owner = owner;
+	}
 }
 
 /* From its own until, and not beyond what it has asked for since. */
@@ -325,7 +349,7 @@ granted(const struct sim_req *r, const struct msg_lease_reply *m,
 {
 	int i;
 
-	if (a->stored_step <= r->step || a->stored_owner != r->owner)
+	if (a->bound_step[r->owner] <= r->step)
 		broken("%s is answered before it is durable", name(a));
 	if (a->told != r->owner && told_now(a))
 		broken("%s has two owners: %d was told, and now %d", name(a),
@@ -363,12 +387,13 @@ answered_ok(const struct sim_req *r, const struct msg_lease_reply *m)
 	    memcmp(&m->tep6, &t->v6, sizeof(t->v6)) != 0)
 		broken("%s is answered with wrong addresses", name(a));
 	if (r->op != OP_DELETE && (m->lifetime == 0 ||
-	    m->lifetime > sim.limits.lifetime_max))
+	    m->lifetime > (sim.epoch == 0 || r->op == OP_CREATE ?
+	    sim.limits.lifetime_max : LIFETIME_CEIL)))
 		broken("%s is answered with %u s", name(a), m->lifetime);
 	if (r->op == OP_CREATE)
 		granted(r, m, a);
 	else if (r->op == OP_DELETE) {
-		if (a->stored_step <= r->step || a->stored_state == REC_BOUND)
+		if (a->ended_step <= r->step || a->ended_owner != r->owner)
 			broken("%s: delete is not durable", name(a));
 		a->held = 0;
 	}

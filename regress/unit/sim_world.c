@@ -322,7 +322,9 @@ tep_tell(int tep, const struct sim_job *j)
 	struct sim_tep *t = &sim.teps[tep];
 	struct sim_addr *a = &sim.a[j->addr];
 
-	if (j->status != STATUS_OK || j->adds != a->adds)
+	if (j->status != STATUS_OK && j->add)
+		model_refused(j->addr);
+	else if (j->status != STATUS_OK || j->adds != a->adds)
 		;		/* of no account any more */
 	else if (j->add)
 		a->acked = j->host;
@@ -333,8 +335,8 @@ tep_tell(int tep, const struct sim_job *j)
 	}
 	trace("TEP %d says %u to %s %d", tep, j->status, j->add ? "add" :
 	    "del", j->addr);
-	lease_tep_done(sim.e, sim.now, wall(), j->job, j->status, t->v4,
-	    &t->v6);
+	lease_tep_done(sim.e, sim.now, wall(), (uint32_t)tep, j->job,
+	    j->status, t->v4, &t->v6);
 }
 
 void
@@ -539,8 +541,9 @@ tep_put(const struct lease_action *x)
 	j.addr = i;
 	j.host = host_index(&x->v6);
 	j.lifetime = x->lifetime;
-	if (j.add && (x->lifetime == 0 ||
-	    x->lifetime > sim.limits.lifetime_max + 60))
+	/* What was granted before the clock stepped back looks longer. */
+	if (j.add && (x->lifetime == 0 || x->lifetime > (sim.epoch == 0 ?
+	    sim.limits.lifetime_max + 60 : LIFETIME_CEIL)))
 		broken("a TEP is told %u s", x->lifetime);
 	a->dirty |= j.add;
 	a->adds += (uint32_t)j.add;
@@ -557,8 +560,17 @@ void
 pump(int n)
 {
 	struct lease_action x;
+	uint32_t dest, tries;
 
-	while (n-- > 0 && lease_action(sim.e, &x))
+	for (dest = rnd(LD_NDEST), tries = 0; n > 0 && tries < LD_NDEST;) {
+		if (!lease_action(sim.e, (enum lease_dest)dest, &x)) {
+			dest = (dest + 1) % LD_NDEST;
+			tries++;
+			continue;
+		}
+		n--;
+		dest = rnd(LD_NDEST);
+		tries = 0;
 		switch (x.type) {
 		case LA_REPLY:
 			model_reply(&x.reply);
@@ -575,6 +587,7 @@ pump(int n)
 			model_node_del(&x.reply);
 			break;
 		}
+	}
 }
 
 /*

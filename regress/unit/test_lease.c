@@ -108,13 +108,16 @@ request(struct lease_ask a)
 	lease_request(e, now, wall(), &a);
 }
 
-/* The next action must be of this type. */
+/* The next action of its destination must be of this type. */
 static struct lease_action
 expect(enum lease_action_type type)
 {
 	struct lease_action a;
+	int tep = type == LA_TEP_ADD || type == LA_TEP_DEL;
 
-	assert_int_equal(lease_action(e, &a), 1);
+	if (!tep || !lease_action(e, LD_PLANE, &a))
+		assert_int_equal(lease_action(e, type == LA_STORE ? LD_STORE :
+		    LD_SESSION, &a), 1);
 	assert_int_equal(a.type, type);
 	return (a);
 }
@@ -123,8 +126,10 @@ static void
 nothing(void)
 {
 	struct lease_action a;
+	int dest;
 
-	assert_int_equal(lease_action(e, &a), 0);
+	for (dest = 0; dest < LD_NDEST; dest++)
+		assert_int_equal(lease_action(e, (enum lease_dest)dest, &a), 0);
 }
 
 static void
@@ -137,7 +142,7 @@ expect_status(uint32_t status)
 static void
 tep_says(const struct lease_action *a, uint32_t status)
 {
-	lease_tep_done(e, now, wall(), a->job, status, tep4, &tep6);
+	lease_tep_done(e, now, wall(), a->tep, a->job, status, tep4, &tep6);
 }
 
 /* A whole grant; its address. */
@@ -634,6 +639,181 @@ test_revoke(void **state)
 	nothing();
 }
 
+/* The operator's word holds, though the store can not write it at once. */
+static void
+test_revoke_fails(void **state)
+{
+	struct lease_action a;
+
+	(void)state;
+	grant("alice", 1, NULL);
+	assert_int_equal(lease_revoke(e, now, wall(), v4("198.51.100.16")),
+	    0);
+	a = expect(LA_STORE);
+	lease_store_fail(e, now, wall(), a.seq, a.seq);
+	nothing();
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	expect_status(STATUS_UNAVAILABLE);
+	now += LEASE_REVOKE_RETRY;
+	assert_int_equal(lease_deadline(e), now);
+	lease_tick(e, now, wall());
+	a = expect(LA_STORE);
+	assert_int_equal(a.rec.state, REC_CLOSED);
+	nothing();
+	lease_store_done(e, now, wall(), a.seq);
+	expect(LA_NODE_DEL);
+	expect(LA_TEP_DEL);
+	nothing();
+}
+
+/* A lease whose TEP does not forward it is none. */
+static void
+test_tep_refuses_bound(void **state)
+{
+	struct lease_action a, b;
+
+	(void)state;
+	lease_tep_up(e, now, 0);
+	grant("alice", 1, NULL);
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	a = expect(LA_STORE);
+	lease_store_done(e, now, wall(), a.seq);
+	a = expect(LA_TEP_ADD);
+	assert_int_equal(expect(LA_REPLY).reply.status, STATUS_OK);
+	/* Another renewal is under way meanwhile: the TEP is asked again. */
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	b = expect(LA_STORE);
+	tep_says(&a, STATUS_UNAVAILABLE);
+	lease_tick(e, now, wall());
+	nothing();
+	lease_store_done(e, now, wall(), b.seq);
+	a = expect(LA_TEP_ADD);
+	expect_status(STATUS_OK);
+	lease_check(e);
+	tep_says(&a, STATUS_IPV4);
+	assert_int_equal(lease_deadline(e), now);
+	lease_tick(e, now, wall());
+	expect(LA_NODE_DEL);
+	a = expect(LA_TEP_DEL);
+	nothing();
+	/* Another TEP's word, or that of one that is down, counts nothing. */
+	lease_tep_done(e, now, wall(), 1, a.job, STATUS_OK, tep4, &tep6);
+	nothing();
+	/* It refuses that as well: it is asked again, until it says yes. */
+	tep_says(&a, STATUS_UNAVAILABLE);
+	assert_int_equal(lease_deadline(e), now + LEASE_TEP_RETRY);
+	now += LEASE_TEP_RETRY;
+	lease_tick(e, now, wall());
+	a = expect(LA_TEP_DEL);
+	nothing();
+	tep_says(&a, STATUS_OK);
+	assert_int_equal(expect(LA_STORE).rec.state, REC_CLOSED);
+	nothing();
+}
+
+/* It restarted while the grant was written, and refuses it now. */
+static void
+test_tep_refuses_binding(void **state)
+{
+	struct lease_action a, b;
+
+	(void)state;
+	lease_tep_up(e, now, 0);
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	a = expect(LA_TEP_ADD);
+	tep_says(&a, STATUS_OK);
+	b = expect(LA_STORE);
+	lease_tep_down(e, now, wall(), 0);
+	lease_tep_up(e, now, 0);
+	lease_tep_up(e, now, 0);	/* says nothing new */
+	a = expect(LA_TEP_ADD);
+	nothing();
+	tep_says(&a, STATUS_UNAVAILABLE);
+	lease_store_done(e, now, wall(), b.seq);
+	assert_int_equal(expect(LA_REPLY).reply.status, STATUS_TEP);
+	a = expect(LA_TEP_DEL);
+	nothing();
+	tep_says(&a, STATUS_OK);
+	assert_int_equal(expect(LA_STORE).rec.state, REC_CLOSED);
+	/* The next one is not refused for that. */
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	a = expect(LA_TEP_ADD);
+	tep_says(&a, STATUS_OK);
+	b = expect(LA_STORE);
+	lease_store_done(e, now, wall(), b.seq);
+	expect_status(STATUS_OK);
+}
+
+/* Who renews faster than the store writes waits for it. */
+static void
+test_writes(void **state)
+{
+	struct lease_action a;
+	int i;
+
+	(void)state;
+	grant("alice", 1, NULL);
+	for (i = 0; i < LEASE_WRITES; i++) {
+		request(ask(OP_CREATE, "alice", 1, NULL));
+		a = expect(LA_STORE);
+	}
+	nothing();
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	expect_status(STATUS_PROGRESS);
+	lease_store_done(e, now, wall(), a.seq);
+	for (i = 0; i < LEASE_WRITES; i++) {
+		expect(LA_TEP_ADD);
+		assert_int_equal(expect(LA_REPLY).reply.status, STATUS_OK);
+	}
+	nothing();
+}
+
+/* What was answered holds: limits and TEPs may be others at the next start. */
+static void
+test_load_other_conf(void **state)
+{
+	struct lease_rec rec;
+	struct lease_info li;
+
+	(void)state;
+	memset(&rec, 0, sizeof(rec));
+	inet_pton(AF_INET6, "2001:db8:1::1", &rec.v6);
+	rec.v4 = v4("198.51.100.16");
+	rec.mech = MECH_SCRAM_SHA_256;
+	rec.state = REC_BOUND;
+	rec.until = wall() + 5000;
+	strlcpy(rec.name, "alice", sizeof(rec.name));
+	strlcpy(rec.tep, "tep", sizeof(rec.tep));
+	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
+	assert_int_equal(lease_walk(e, now, (struct in_addr){ 0 }, &li), 1);
+	assert_int_equal(li.remains_ms, 5000 * 1000);
+	/* Its TEP is gone, with an entry that lives so long. */
+	rec.v4 = v4("198.51.100.17");
+	rec.v6.s6_addr[15] = 2;
+	rec.state = REC_ENDED;
+	strlcpy(rec.tep, "gone", sizeof(rec.tep));
+	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
+	assert_int_equal(lease_walk(e, now, v4("198.51.100.16"), &li), 1);
+	assert_int_equal(li.state, CTL_QUARANTINE);
+	assert_int_equal(li.remains_ms, (5000 + 30) * 1000);
+}
+
+/* A remote lease that is released says how long its TEP may forward it. */
+static void
+test_ended_until(void **state)
+{
+	struct lease_action a;
+
+	(void)state;
+	lease_tep_up(e, now, 0);
+	grant("alice", 1, NULL);
+	now += 40000;
+	request(ask(OP_DELETE, "alice", 1, NULL));
+	a = expect(LA_STORE);
+	assert_int_equal(a.rec.state, REC_ENDED);
+	assert_int_equal(a.rec.until, wall() + 60);
+}
+
 /* A sticky address that its owner may no longer have is no obstacle. */
 static void
 test_sticky_not_allowed(void **state)
@@ -737,7 +917,11 @@ main(void)
 		REMOTE(test_tep_restarts_while_binding), LOCAL(test_load),
 		REMOTE(test_load_two), LOCAL(test_sticky_not_allowed),
 		LOCAL(test_conn_count), REMOTE(test_next_pool),
-		LOCAL(test_revoke), LOCAL(test_ranges), LOCAL(test_churn),
+		LOCAL(test_revoke), LOCAL(test_revoke_fails),
+		REMOTE(test_tep_refuses_bound),
+		REMOTE(test_tep_refuses_binding), LOCAL(test_writes),
+		LOCAL(test_load_other_conf), REMOTE(test_ended_until),
+		LOCAL(test_ranges), LOCAL(test_churn),
 	};
 
 	return (cmocka_run_group_tests_name("lease", tests, NULL, NULL));
