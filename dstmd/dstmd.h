@@ -182,6 +182,7 @@ struct msg_session_conf {	/* MSG_SESSION_CONF */
 	uint32_t	 auth_timeout;	/* s, from accept to authenticated */
 	uint32_t	 idle_timeout;	/* s, authenticated, without a lease */
 	uint32_t	 request_timeout; /* s, for an answer of priv or a TEP */
+	uint32_t	 last_gen;	/* conn_ref.gen starts above it */
 };
 
 struct msg_listen {		/* MSG_LISTEN */

@@ -470,6 +470,7 @@ sent(struct msglink *l, size_t n)
 	size_t part;
 
 	l->queued -= n;
+	l->stats.written += n;
 	while (n > 0) {
 		b = TAILQ_FIRST(&l->out);
 		if (b->fd != -1) {

@@ -103,6 +103,7 @@ int		 msglink_flush(struct msglink *, int);
 struct msglink_stats {
 	uint64_t	 sent, received;	/* messages */
 	size_t		 queued;		/* octets */
+	size_t		 written;		/* octets that have left */
 };
 void		 msglink_stats(const struct msglink *, struct msglink_stats *);
 

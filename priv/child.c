@@ -32,6 +32,7 @@
 #define BACKOFF_MAX	30000
 #define STEADY		60000		/* ms up: the next pause is short */
 #define END_MS		1000		/* from a closed link to its exit */
+#define STUCK_MS	30000		/* a full link that nobody reads */
 #define QUIT_MS		5000		/* the store's last commit included */
 #define LOG_LINE	2048
 
@@ -48,6 +49,8 @@ struct child {
 	int64_t		 started;	/* now_ms */
 	int64_t		 backoff;
 	struct event	*timer;
+	struct event	*stuck;		/* pending: its link was full */
+	size_t		 stuck_at;	/* octets that had left it then */
 	int		 logfd;		/* its standard error, or -1 */
 	struct event	*log_event;
 	size_t		 log_len;
@@ -190,13 +193,8 @@ child_exec(const struct child *c, int link, int root, int logfd)
 static int
 child_root(const struct child *c)
 {
-	int fd;
-
-	fd = open(c->id == PROC_STORE ? priv.conf->store : EMPTY_DIR,
-	    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd == -1)
-		fatal("root directory of %s", proc_name(c->id));
-	return (fd);
+	return (open(c->id == PROC_STORE ? priv.conf->store : EMPTY_DIR,
+	    O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
 /* A daemon's child: its log lines come by a pipe, "<priority>text". */
@@ -265,12 +263,27 @@ child_closed(struct msglink *l, const char *reason)
 	msglink_free(c->link);
 	c->link = NULL;
 	c->ready = 0;
+	evtimer_del(c->stuck);
 	child_lost(c);
 	if (c->pid != 0 && reason != NULL)
 		kill(c->pid, SIGKILL);
 	else if (c->pid != 0)
 		timer_set(c->timer, END_MS);
 	child_restart(c);
+}
+
+/*
+ * What it needs can not be given to it, as descriptors or memory are short:
+ * it is ended, and started again when there may be some.
+ */
+static void
+child_failed(struct child *c, const char *what)
+{
+	int lasting = errno != EMFILE && errno != ENFILE && errno != ENOMEM;
+
+	log_warn("%s: %s", proc_name(c->id), what);
+	if (c->pid != 0 && !lasting)
+		kill(c->pid, SIGKILL);
 }
 
 static void
@@ -280,7 +293,7 @@ send_fd(struct child *c, uint32_t type, const char *path, const void *m,
 	int fd;
 
 	if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) == -1) {
-		log_warn("%s", path);
+		child_failed(c, path);
 		return;
 	}
 	msg_send(c->link, type, fd, m, size, NULL, 0);
@@ -364,21 +377,24 @@ configure_session(struct child *c)
 	sc.auth_timeout = conf->auth_timeout;
 	sc.idle_timeout = conf->idle_timeout;
 	sc.request_timeout = conf->request_timeout;
+	sc.last_gen = conn_last_gen();
 	msg_put(c->link, MSG_SESSION_CONF, &sc, sizeof(sc));
 	for (i = 0; i < conf->nlisten; i++) {
 		memset(&ml, 0, sizeof(ml));
 		ml.listener = i;
 		ml.mechs = conf->listen[i].mechs;
-		if ((fd = fcntl(listen_fd(i), F_DUPFD_CLOEXEC, 0)) == -1)
-			fatal("dup");
+		if ((fd = fcntl(listen_fd(i), F_DUPFD_CLOEXEC, 0)) == -1) {
+			child_failed(c, "listener");
+			return;
+		}
 		msg_send(c->link, MSG_LISTEN, fd, &ml, sizeof(ml), NULL, 0);
 	}
 	configure_session_peers(c);
 }
 
-/* Both ends of a new pipe between session and one of its helpers. */
+/* For c, which is new: a pipe between session and one of its helpers. */
 static void
-link_pair(struct child *a, struct child *b)
+link_pair(struct child *c, struct child *a, struct child *b)
 {
 	struct msg_link_to m;
 	int sp[2];
@@ -386,8 +402,10 @@ link_pair(struct child *a, struct child *b)
 	if (a->link == NULL || b->link == NULL)
 		return;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-	    sp) == -1)
-		fatal("socketpair");
+	    sp) == -1) {
+		child_failed(c, "socketpair");
+		return;
+	}
 	m.peer = b->id;
 	msg_send(a->link, MSG_LINK, sp[0], &m, sizeof(m), NULL, 0);
 	m.peer = a->id;
@@ -400,14 +418,14 @@ child_configure(struct child *c)
 	switch (c->id) {
 	case PROC_AUTH:
 		configure_auth(c);
-		link_pair(&children[PROC_SESSION], c);
+		link_pair(c, &children[PROC_SESSION], c);
 		break;
 	case PROC_PARSER:
-		link_pair(&children[PROC_SESSION], c);
+		link_pair(c, &children[PROC_SESSION], c);
 		break;
 	case PROC_SESSION:
-		link_pair(c, &children[PROC_PARSER]);
-		link_pair(c, &children[PROC_AUTH]);
+		link_pair(c, c, &children[PROC_PARSER]);
+		link_pair(c, c, &children[PROC_AUTH]);
 		configure_session(c);
 		break;
 	default:
@@ -417,41 +435,54 @@ child_configure(struct child *c)
 }
 
 static void
-child_start(struct child *c)
+close_all(int *fds, size_t n)
 {
-	int sp[2], lp[2] = { -1, -1 }, root;
+	size_t i;
 
+	for (i = 0; i < n; i++)
+		if (fds[i] != -1)
+			close(fds[i]);
+}
+
+/* Its link, log and root directory: ours are fds[0], fds[1]. */
+static int
+child_fds(const struct child *c, int fds[5])
+{
+	int sp[2], lp[2] = { -1, -1 };
+
+	memset(fds, -1, 5 * sizeof(fds[0]));
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
 	    sp) == -1)
-		fatal("socketpair");
+		return (-1);
+	fds[0] = sp[0];
+	fds[2] = sp[1];
 	if (!priv.foreground && pipe2(lp, O_CLOEXEC | O_NONBLOCK) == -1)
-		fatal("pipe");
-	root = child_root(c);
-	switch (c->pid = fork()) {
-	case -1:
+		return (-1);
+	fds[1] = lp[0];
+	fds[3] = lp[1];
+	return ((fds[4] = child_root(c)));
+}
+
+static void
+child_start(struct child *c)
+{
+	int fds[5];
+
+	if (child_fds(c, fds) == -1 || (c->pid = fork()) == -1) {
 		log_warn("cannot start %s", proc_name(c->id));
+		close_all(fds, 5);
 		c->pid = 0;
-		break;
-	case 0:
-		child_exec(c, sp[1], root, lp[1]);
-		/* NOTREACHED */
-	default:
-		break;
-	}
-	close(sp[1]);
-	close(root);
-	if (lp[1] != -1) {
-		close(lp[1]);
-		child_log_open(c, lp[0]);
-	}
-	if (c->pid == 0) {
-		close(sp[0]);
-		timer_set(c->timer, BACKOFF_MAX);
+		child_restart(c);
 		return;
 	}
+	if (c->pid == 0)
+		child_exec(c, fds[2], fds[4], fds[3]);
+	close_all(fds + 2, 3);
+	if (fds[1] != -1)
+		child_log_open(c, fds[1]);
 	c->started = now_ms();
-	c->link = msglink_new(priv.base, sp[0], c->id, priv_rules, priv_nrules,
-	    child_closed, c);
+	c->link = msglink_new(priv.base, fds[0], c->id, priv_rules,
+	    priv_nrules, child_closed, c);
 	child_configure(c);
 }
 
@@ -466,8 +497,49 @@ child_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	if (c->pid != 0)	/* closed its link and lives on */
 		kill(c->pid, SIGKILL);
+	else if (c->link != NULL)	/* ended, and somebody has its link */
+		child_closed(c->link, "its link is still open");
 	else
 		child_start(c);
+}
+
+/* It was full: did anything leave it since? */
+static void
+child_stuck(evutil_socket_t fd, short what, void *arg)
+{
+	struct child *c = arg;
+	struct msglink_stats st;
+
+	(void)fd;
+	(void)what;
+	if (c->link == NULL || !msglink_full(c->link))
+		return;
+	msglink_stats(c->link, &st);
+	if (st.written == c->stuck_at && c->pid != 0) {
+		log_warnx("%s (pid %d) has read nothing for %d s: killed",
+		    proc_name(c->id), (int)c->pid, STUCK_MS / 1000);
+		kill(c->pid, SIGKILL);
+	} else {
+		c->stuck_at = st.written;
+		timer_set(c->stuck, STUCK_MS);
+	}
+}
+
+int
+child_is_full(enum proc_id id, void (*drained)(struct msglink *))
+{
+	struct child *c = &children[id];
+	struct msglink_stats st;
+
+	if (c->link == NULL || !msglink_full(c->link))
+		return (0);
+	msglink_on_drained(c->link, drained);
+	if (!evtimer_pending(c->stuck, NULL)) {
+		msglink_stats(c->link, &st);
+		c->stuck_at = st.written;
+		timer_set(c->stuck, STUCK_MS);
+	}
+	return (1);
 }
 
 /*
@@ -535,6 +607,8 @@ child_ended(struct child *c, int status)
 {
 	log_exit(c, status);
 	c->pid = 0;
+	if (c->link != NULL && !priv.quitting)
+		timer_set(c->timer, END_MS);	/* it is read to its end */
 	child_restart(c);
 }
 
@@ -564,7 +638,8 @@ child_start_all(void)
 	for (i = 0; i < NCHILD; i++) {
 		c = &children[start_order[i]];
 		c->timer = evtimer_new(priv.base, child_timer, c);
-		if (c->timer == NULL)
+		c->stuck = evtimer_new(priv.base, child_stuck, c);
+		if (c->timer == NULL || c->stuck == NULL)
 			fatalx("evtimer_new");
 		/* session waits for the leases: child_loaded */
 		if (c->wanted && c->id != PROC_SESSION)
@@ -635,6 +710,7 @@ child_stop_all(void)
 	struct child *c;
 	size_t i;
 
+	plane_tun_attach(NULL);
 	for (i = 0; i < NCHILD; i++) {
 		c = &children[start_order[i]];
 		if (c->link == NULL)

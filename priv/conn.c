@@ -16,12 +16,17 @@
 #include "priv/priv.h"
 
 static struct pconn	*conns[CONN_MAX];
+/*
+ * The latest generation of each slot, over the lives of session: what was
+ * meant for a connection of an earlier life never meets another one.
+ */
+static uint32_t		 gens[CONN_MAX];
 
 static void
 conn_free(struct pconn *c)
 {
 	conns[c->ref.id] = NULL;
-	server_conn_gone(c->ref);
+	server_conn_gone(c);
 	free(c);
 }
 
@@ -55,14 +60,26 @@ conn_drop_all(void)
 			conn_free(conns[id]);
 }
 
+uint32_t
+conn_last_gen(void)
+{
+	uint32_t id, last = 0;
+
+	for (id = 0; id < CONN_MAX; id++)
+		if (gens[id] > last)
+			last = gens[id];
+	return (last);
+}
+
 /* A new connection in the slot of ref; NULL: ref can not be. */
 static struct pconn *
 conn_new(struct conn_ref ref, enum conn_kind kind, uint32_t index)
 {
 	struct pconn *c;
 
-	if (ref.id >= CONN_MAX || ref.gen == 0)
+	if (ref.id >= CONN_MAX || ref.gen <= gens[ref.id])
 		return (NULL);
+	gens[ref.id] = ref.gen;
 	if (conns[ref.id] != NULL)
 		conn_free(conns[ref.id]);
 	if ((c = calloc(1, sizeof(*c))) == NULL)
@@ -258,6 +275,31 @@ verdict_dialled(const struct pconn *c, const struct msg_auth_verdict *mv)
 	return (0);
 }
 
+/*
+ * A server has one connection to each of our TEPs, the latest: what an
+ * earlier one still has under way must not undo what the new one says.
+ */
+static void
+end_earlier(const struct pconn *c)
+{
+	struct msg_conn m;
+	struct pconn *o;
+	uint32_t id;
+
+	for (id = 0; (o = conn_next(id)) != NULL; id++) {
+		id = o->ref.id;
+		if (o == c || o->server != c->server || o->tep != c->tep)
+			continue;
+		log_info("server %s has connected again: its connection from "
+		    "%s is ended", c->name, log_in6(&o->peer));
+		memset(&m, 0, sizeof(m));
+		m.conn = o->ref;
+		msg_put(child_link(PROC_SESSION), MSG_CONN_CLOSE, &m,
+		    sizeof(m));
+		conn_free(o);
+	}
+}
+
 void
 conn_verdict(struct msglink *l, struct msg *m)
 {
@@ -290,6 +332,8 @@ conn_verdict(struct msglink *l, struct msg *m)
 		strlcpy(done.name, mv.name, sizeof(done.name));
 		done.ok = 1;
 		done.is_server = c->server != NULL;
+		if (c->server != NULL)
+			end_earlier(c);
 	}
 	msg_put(child_link(PROC_SESSION), MSG_AUTH_DONE, &done, sizeof(done));
 }

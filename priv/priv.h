@@ -47,6 +47,11 @@ void	 child_set_verbose(int);
 /* The link to a process, or NULL while there is none. */
 struct msglink	*child_link(enum proc_id);
 int	 child_is_up(enum proc_id);	/* has said MSG_READY */
+/*
+ * Is the link to it full? Then drained is called when it no longer is; a
+ * process that takes nothing for STUCK_MS meanwhile is killed.
+ */
+int	 child_is_full(enum proc_id, void (*drained)(struct msglink *));
 /* Row for dstmctl: 1, or 0 where that process does not exist here. */
 int	 child_info(enum proc_id, struct msg_ctl_process *);
 /* Reopens the secrets for auth (SIGHUP). */
@@ -88,6 +93,8 @@ void	 conn_verdict(struct msglink *, struct msg *);
 struct pconn	*conn_find(struct conn_ref);
 /* The first with a slot >= id, or NULL: a walk. */
 struct pconn	*conn_next(uint32_t);
+/* No connection has had a later generation: where a new session begins. */
+uint32_t conn_last_gen(void);
 void	 conn_drop_all(void);		/* the session process died */
 
 /* server.c: nodes' requests, the lease engine's actions */
@@ -103,7 +110,7 @@ void	 server_teps_lost(void);	/* with the session process */
 void	 server_store_done(struct msglink *, struct msg *);
 void	 server_store_fail(struct msglink *, struct msg *);
 void	 server_store_up(void);		/* a new store process */
-void	 server_conn_gone(struct conn_ref);
+void	 server_conn_gone(const struct pconn *);
 void	 server_pump(void);
 struct lease_engine	*server_engine(void);	/* NULL: not a server */
 

@@ -13,6 +13,8 @@
 
 static struct lease_engine	*engine;
 static struct event		*deadline;
+/* The connection by which a remote TEP is up; gen 0: it is down. */
+static struct conn_ref		 up_by[TEP_MAX];
 
 static void
 server_deadline(evutil_socket_t fd, short what, void *arg)
@@ -20,6 +22,8 @@ server_deadline(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
+	if (priv.quitting)
+		return;
 	lease_tick(engine, now_ms(), now_wall());
 	server_pump();
 }
@@ -119,8 +123,6 @@ log_reply(const struct msg_lease_reply *r)
 	const struct pconn *c = conn_find(r->conn);
 	const char *op = r->op <= OP_DELETE ? ops[r->op] : "";
 
-	if (c == NULL)
-		return;
 	if (r->status == STATUS_OK)
 		log_info("%s: %s %s, node %s, %u s", c->name, op,
 		    log_in(r->v4), log_in6(&r->v6), r->lifetime);
@@ -132,6 +134,8 @@ log_reply(const struct msg_lease_reply *r)
 static void
 do_reply(const struct msg_lease_reply *r)
 {
+	if (conn_find(r->conn) == NULL)
+		return;		/* nobody waits any more */
 	log_reply(r);
 	msg_put(child_link(PROC_SESSION), MSG_LEASE_REPLY, r, sizeof(*r));
 }
@@ -153,49 +157,53 @@ server_drained(struct msglink *l)
 	server_pump();
 }
 
-static int
-link_is_full(enum proc_id id)
+static void
+carry_out(const struct lease_action *a)
 {
-	struct msglink *l = child_link(id);
-
-	if (l == NULL || !msglink_full(l))
-		return (0);
-	msglink_on_drained(l, server_drained);
-	return (1);
+	switch (a->type) {
+	case LA_REPLY:
+		do_reply(&a->reply);
+		break;
+	case LA_TEP_ADD:
+		do_tep(a, OP_CREATE);
+		break;
+	case LA_TEP_DEL:
+		do_tep(a, OP_DELETE);
+		break;
+	case LA_STORE:
+		do_store(a);
+		break;
+	case LA_NODE_DEL:
+		do_node_delete(&a->reply);
+		break;
+	}
 }
 
 /*
  * Takes what the engine has decided, while the processes that carry it out
- * keep up; the rest waits in the engine, which has it in its leases.
+ * keep up; the rest waits in the engine, which has it in its leases. In this
+ * order, as a local TEP's answer is a record to store.
  */
 void
 server_pump(void)
 {
+	static const struct {
+		enum lease_dest	 dest;
+		enum proc_id	 by;
+	} order[] = {
+		{ LD_PLANE, PROC_TUNNEL }, { LD_STORE, PROC_STORE },
+		{ LD_SESSION, PROC_SESSION },
+	};
 	struct lease_action a;
 	int64_t next;
+	size_t i;
 
-	if (engine == NULL)
+	if (engine == NULL || priv.quitting)
 		return;
-	while (!link_is_full(PROC_SESSION) && !link_is_full(PROC_STORE) &&
-	    lease_action(engine, &a)) {
-		switch (a.type) {
-		case LA_REPLY:
-			do_reply(&a.reply);
-			break;
-		case LA_TEP_ADD:
-			do_tep(&a, OP_CREATE);
-			break;
-		case LA_TEP_DEL:
-			do_tep(&a, OP_DELETE);
-			break;
-		case LA_STORE:
-			do_store(&a);
-			break;
-		case LA_NODE_DEL:
-			do_node_delete(&a.reply);
-			break;
-		}
-	}
+	for (i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+		while (!child_is_full(order[i].by, server_drained) &&
+		    lease_action(engine, order[i].dest, &a))
+			carry_out(&a);
 	if ((next = lease_deadline(engine)) != -1)
 		timer_set(deadline, next - now_ms());
 	else
@@ -291,12 +299,26 @@ server_request(struct msglink *l, struct msg *m)
 		node_request(c, &req);
 }
 
+/* No word comes by its connection any more. */
+static void
+tep_lost(uint32_t tep)
+{
+	if (up_by[tep].gen == 0)
+		return;
+	up_by[tep].gen = 0;
+	log_warnx("TEP %s is down", priv.conf->teps[tep].name);
+	lease_tep_down(engine, now_ms(), now_wall(), tep);
+}
+
 void
-server_conn_gone(struct conn_ref ref)
+server_conn_gone(const struct pconn *c)
 {
 	if (engine == NULL || priv.quitting)
 		return;
-	lease_conn_gone(engine, ref);
+	lease_conn_gone(engine, c->ref);
+	if (c->kind == CONN_TO_TEP && up_by[c->index].gen == c->ref.gen &&
+	    up_by[c->index].id == c->ref.id)
+		tep_lost(c->index);
 	server_pump();
 }
 
@@ -328,6 +350,8 @@ server_tep_up(struct msglink *l, struct msg *m)
 		    "prove it", ms.tep);
 		return;
 	}
+	tep_lost(ms.tep);	/* its earlier connection, if it had one */
+	up_by[ms.tep] = ms.conn;
 	log_info("TEP %s is up", priv.conf->teps[ms.tep].name);
 	lease_tep_up(engine, now_ms(), ms.tep);
 	server_pump();
@@ -342,8 +366,7 @@ server_tep_down(struct msglink *l, struct msg *m)
 	memcpy(&ms, m->data, sizeof(ms));
 	if (!tep_is_remote(ms.tep))
 		return;
-	log_warnx("TEP %s is down", priv.conf->teps[ms.tep].name);
-	lease_tep_down(engine, now_ms(), now_wall(), ms.tep);
+	tep_lost(ms.tep);
 	server_pump();
 }
 
@@ -355,8 +378,7 @@ server_teps_lost(void)
 	if (engine == NULL)
 		return;
 	for (i = 0; i < priv.conf->nteps; i++)
-		if (!priv.conf->teps[i].local)
-			lease_tep_down(engine, now_ms(), now_wall(), i);
+		tep_lost(i);
 	server_pump();
 }
 
@@ -370,7 +392,7 @@ server_tep_reply(struct msglink *l, struct msg *m)
 	if (!tep_is_remote(mr.tep))
 		return;
 	if (mr.status == STATUS_OK && (!in_usable(mr.tep4) ||
-	    !in6_usable(&mr.tep6))) {
+	    !in6_usable(&mr.tep6) || lease_in_pools(engine, mr.tep4))) {
 		log_warnx("TEP %s gives addresses that can not be its own: "
 		    "%s %s", priv.conf->teps[mr.tep].name, log_in(mr.tep4),
 		    log_in6(&mr.tep6));
@@ -378,7 +400,7 @@ server_tep_reply(struct msglink *l, struct msg *m)
 	} else if (mr.status != STATUS_OK)
 		log_warnx("TEP %s refuses: %u", priv.conf->teps[mr.tep].name,
 		    mr.status);
-	lease_tep_done(engine, now_ms(), now_wall(), mr.job, mr.status,
+	lease_tep_done(engine, now_ms(), now_wall(), mr.tep, mr.job, mr.status,
 	    mr.tep4, &mr.tep6);
 	server_pump();
 }

@@ -187,8 +187,9 @@ conn_new(enum conn_kind kind, uint32_t index)
 		return (NULL);
 	if ((c = calloc(1, sizeof(*c))) == NULL)
 		fatal(NULL);
-	if (++gens[id] == 0)
-		gens[id] = 1;
+	if (gens[id] < session.conf.last_gen)
+		gens[id] = session.conf.last_gen;
+	gens[id]++;
 	c->ref.id = id;
 	c->ref.gen = gens[id];
 	c->kind = kind;
