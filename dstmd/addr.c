@@ -37,21 +37,32 @@ log_in6(const struct in6_addr *addr)
 	return (text);
 }
 
+/*
+ * What can not be a node's or a TEP's outer address: what is no unicast, not
+ * routed, or IPv4 in disguise, where the packet would leave as IPv4 again.
+ */
+static const struct {
+	struct in6_addr	 prefix;
+	int		 len;
+} unusable[] = {
+	{ { { { 0 } } }, 96 },		/* ::, ::1, IPv4-compatible */
+	{ { { { [10] = 0xff, [11] = 0xff } } }, 96 },	/* IPv4-mapped */
+	{ { { { 0x00, 0x64, 0xff, 0x9b } } }, 32 },	/* NAT64, RFC 6052, 8215 */
+	{ { { { 0x20, 0x01 } } }, 32 },	/* Teredo, RFC 4380 */
+	{ { { { 0x20, 0x02 } } }, 16 },	/* 6to4, RFC 3056 */
+	{ { { { 0xfe, 0x80 } } }, 9 },	/* link-local and site-local */
+	{ { { { 0xff } } }, 8 },	/* multicast */
+};
+
 int
 in6_usable(const struct in6_addr *addr)
 {
-	struct in6_addr low, mapped;
+	size_t i;
 
-	memset(&low, 0, sizeof(low));
-	memset(&mapped, 0, sizeof(mapped));
-	mapped.s6_addr[10] = mapped.s6_addr[11] = 0xff;
-	/* ::/96 holds ::, ::1 and the IPv4-compatible ones. */
-	if (in6_match(addr, &low, 96) || in6_match(addr, &mapped, 96))
-		return (0);
-	/* ff00::/8, fe80::/10, fec0::/10 */
-	if (addr->s6_addr[0] == 0xff)
-		return (0);
-	return (addr->s6_addr[0] != 0xfe || addr->s6_addr[1] < 0x80);
+	for (i = 0; i < sizeof(unusable) / sizeof(unusable[0]); i++)
+		if (in6_match(addr, &unusable[i].prefix, unusable[i].len))
+			return (0);
+	return (1);
 }
 
 int

@@ -606,7 +606,8 @@ const char	*log_in(struct in_addr);
 const char	*log_in6(const struct in6_addr *);
 /*
  * in6_usable: a global unicast address that may be an outer end (not ::,
- * loopback, multicast, link-local, site-local, v4-mapped or -compatible).
+ * loopback, multicast, link-local, site-local, nor IPv4 in another form:
+ * mapped, compatible, NAT64, Teredo, 6to4).
  * in_usable: an IPv4 unicast address that may be leased or be a TEP's
  * (not 0/8, 127/8, 224/3, 255.255.255.255, 169.254/16). 1 or 0.
  */

@@ -39,12 +39,16 @@ test_in6_usable(void **state)
 	static const char *const yes[] = {
 		"2001:db8::1", "2000::", "fd00::1", "fc00::1", "3ffe:b00::1",
 		"::1:0:0", "0:0:0:0:0:1::", "fe7f:ffff::1",
-		"64:ff9b::c000:201", "::fffe:192.0.2.1"
+		"64:ff9a::1", "64:ff9c::1", "2001:1::1", "2003::1",
+		"::fffe:192.0.2.1"
 	};
 	static const char *const no[] = {
 		"::", "::1", "::2", "::192.0.2.1", "::ffff:192.0.2.1",
 		"::ffff:0.0.0.0", "fe80::1", "febf:ffff::1", "fec0::1",
-		"feff:ffff::1", "ff00::", "ff02::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+		"feff:ffff::1", "ff00::", "ff02::1",
+		"64:ff9b::c000:201", "64:ff9b:1::1", "2001::1",
+		"2001:0:ffff::1", "2002::1", "2002:c000:201::1",
+		"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
 	};
 	struct in6_addr a;
 	size_t i;

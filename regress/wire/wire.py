@@ -1,41 +1,16 @@
 """Run by wire.t in a node's namespace: TAP."""
-import json
 import os
 import re
-import subprocess
 import sys
 import threading
-import time
 
+from tap import Ctl, end, ok, wait
 from tsp import Client, Closed, Reply
 
 server, dstmctl, control, password_file = sys.argv[1:]
 password = open(password_file).read().strip()
 here = os.path.dirname(os.path.abspath(__file__))
-count = 0
-failed = 0
-
-
-def ok(good, what):
-    global count, failed
-    count += 1
-    if not good:
-        failed += 1
-    print('%sok %d - %s' % ('' if good else 'not ', count, what), flush=True)
-
-
-def show(what):
-    return json.loads(subprocess.check_output(
-        [dstmctl, '-s', control, '-j', 'show', what]))
-
-
-def wait(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
+show = Ctl(dstmctl, control).show
 
 
 def anonymous(version='1.0'):
@@ -311,7 +286,6 @@ def untouched():
            if p['name'] != 'priv'), 'no process has died')
 
 
-wait(lambda: True)
 transcripts()
 dialects()
 scram()
@@ -322,5 +296,4 @@ limits()
 expiry()
 untouched()
 ok(wait(lambda: len(show('sessions')) == 0), 'no connection is left')
-print('1..%d' % count)
-sys.exit(failed > 0)
+end()
