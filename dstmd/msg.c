@@ -40,6 +40,7 @@
 #define TURN_MESSAGES	256		/* of one link, then others */
 #define TURN_READS	16
 #define REASON_SIZE	128
+#define GONE_MS		1000	/* from EPIPE to the end of what was said */
 #define RETRY_MS	20
 
 #define PADDED(n)	(((n) + 7) & ~(size_t)7)
@@ -79,6 +80,7 @@ struct msglink {
 	size_t		 queued;
 	int		 full;
 	int		 peer_gone;	/* nobody reads what we write */
+	int64_t		 gone_ms;	/* it is quiet since then */
 
 	uint8_t		*rbuf;
 	size_t		 rpos, rlen;
@@ -121,7 +123,7 @@ may_read(const struct msglink *l)
 static void
 later(struct msglink *l, int ms)
 {
-	struct timeval tv = { 0, ms * 1000 };
+	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
 
 	if (event_add(l->ev_more, &tv) == -1)
 		fatalx("event_add");
@@ -391,6 +393,8 @@ fill_buffer(struct msglink *l)
 		return (0);
 	}
 	l->rlen += (size_t)n;
+	if (l->peer_gone)
+		l->gone_ms = now_ms();
 	if (collect_fds(l, &mh) == -1) {
 		die(l, "too many descriptors from %s", proc_name(l->peer));
 		return (0);
@@ -511,6 +515,10 @@ send_queue(struct msglink *l)
 		case EPIPE:
 		case ECONNRESET:
 			/* What it said before it went is still to be read. */
+			if (!l->peer_gone) {
+				l->gone_ms = now_ms();
+				later(l, GONE_MS);
+			}
 			l->peer_gone = 1;
 			drop_queue(l);
 			return (0);
@@ -568,6 +576,7 @@ static void
 more_cb(evutil_socket_t fd, short what, void *arg)
 {
 	struct msglink *l = arg;
+	int left;
 
 	(void)fd;
 	(void)what;
@@ -576,6 +585,14 @@ more_cb(evutil_socket_t fd, short what, void *arg)
 		msglink_write(l);
 	if (may_read(l))
 		msglink_read(l);
+	if (l->peer_gone && l->pauses == 0 && !l->dead && !l->freed) {
+		left = GONE_MS - (int)(now_ms() - l->gone_ms);
+		if (left <= 0)
+			die(l, "%s reads no more, but does not close",
+			    proc_name(l->peer));
+		else
+			later(l, left);
+	}
 	leave(l);
 }
 

@@ -546,7 +546,12 @@ db_begin(struct db *db)
 int
 db_commit(struct db *db)
 {
-	return (step(db, COMMIT, "cannot write"));
+	if (step(db, COMMIT, "cannot write") == 0)
+		return (0);
+	/* Memory may run out after the record that makes it complete. */
+	if (db->error_no == ENOMEM)
+		db->lost = 1;
+	return (-1);
 }
 
 /* SQLite itself has done it after most errors. */

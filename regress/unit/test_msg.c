@@ -660,6 +660,27 @@ test_close_unread(void **state)
 	assert_false(b.has_reason);
 }
 
+/* It reads no more, and holds its end open: what it says is heard, a while. */
+static void
+test_half_closed(void **state)
+{
+	int64_t begin = now_ms();
+
+	(void)state;
+	assert_int_equal(shutdown(raw, SHUT_RD), 0);
+	put_number(b.link, 1);
+	spin();
+	raw_numbers(10);
+	spin();
+	assert_int_equal(b.messages, 10);
+	assert_int_equal(b.closes, 0);
+	while (b.closes == 0 && now_ms() - begin < 10000)
+		event_base_loop(base, EVLOOP_ONCE);
+	assert_int_equal(b.closes, 1);
+	assert_non_null(strstr(b.reason, "does not close"));
+	assert_true(now_ms() - begin >= 900);
+}
+
 static void
 test_close_within(void **state)
 {
@@ -1022,6 +1043,7 @@ main(void)
 		PAIR(test_fd_optional), RAW(test_bad_headers),
 		RAW(test_good_edges), RAW(test_stray_fds), RAW(test_fd_hoard),
 		RAW(test_close_after_data), RAW(test_close_unread),
+		RAW(test_half_closed),
 		RAW(test_close_within), RAW(test_back_pressure),
 		PAIR(test_both_full), RAW(test_queue_max),
 		RAW(test_queue_max_fds), PAIR(test_pause),
