@@ -4,7 +4,7 @@ import signal
 import sys
 
 from tap import Ctl, end, ok, wait
-from tsp import Client, Reply
+from tsp import Client
 
 server, dstmctl, control = sys.argv[1:4]
 passwords = dict(zip(('alice', 'bob'), (open(f).read().strip()
@@ -28,9 +28,7 @@ def session_dies(store):
     old = ctl.pid('session')
     c = login('alice')
     os.kill(store, signal.SIGSTOP)
-    c.command('<tunnel action="create" type="v4v6"><client>'
-              '<address type="ipv6">%s</address></client></tunnel>\r\n' %
-              c.address)
+    c.ask('create', v6=c.address)
     ok(wait(lambda: states().get('alice') == 'reserved'),
        'a grant waits for the store')
     os.kill(old, signal.SIGKILL)
@@ -46,15 +44,13 @@ store = ctl.pid('store')
 session_dies(store)
 # The same slot, the first of its life, with a request of its own.
 c = login('bob')
-c.command('<tunnel action="create" type="v4v6"><client>'
-          '<address type="ipv6">%s</address></client></tunnel>\r\n' %
-          c.address)
+c.ask('create', v6=c.address)
 ok(wait(lambda: states().get('bob') == 'reserved'),
    'the next connection waits for a grant of its own')
 os.kill(store, signal.SIGCONT)
 ok(wait(lambda: states() == {'alice': 'bound', 'bob': 'bound'}),
    'both become durable')
-r = Reply(c.frame())
+r = c.reply()
 bob = next(l['address'] for l in ctl.show('leases') if l['user'] == 'bob')
 ok(r.code == 200 and r.client_ipv4 == bob, 'it gets its own answer')
 r = c.create()

@@ -112,12 +112,9 @@ def latest():
        'and another server\'s changes nothing')
     many = 200
     for i in range(many):
-        new.command('<tunnel action="create" type="v4v6" lifetime="60">'
-                    '<client><address type="ipv6">2001:db8:11::%x</address>'
-                    '<address type="ipv4">198.51.100.%d</address></client>'
-                    '</tunnel>\r\n' % (i + 1, i + 40))
-    codes = [new.frame().split(b' ')[0] for i in range(many)]
-    ok(codes == [b'200'] * many, '%d requests at once' % many)
+        new.ask('create', v6='2001:db8:11::%x' % (i + 1),
+                v4='198.51.100.%d' % (i + 40), lifetime=60)
+    ok([new.reply().code for i in range(many)] == [200] * many, '%d requests at once' % many)
     n = len(show('leases'))
     ok(n == many + 1, 'are as many entries: %d' % n)
     new.close()

@@ -117,7 +117,8 @@ class Client:
             xml = xml.encode()
         self.send(header + str(len(xml)).encode() + b'\r\n' + xml)
 
-    def request(self, action, v6=None, v4=None, lifetime=None, ll=None):
+    def ask(self, action, v6=None, v4=None, lifetime=None, ll=None):
+        """A request; its answer is the next frame."""
         xml = '<tunnel action="%s" type="v4v6"' % action
         if lifetime is not None:
             xml += ' lifetime="%d"' % lifetime
@@ -128,7 +129,13 @@ class Client:
         if v4:
             xml += '<address type="ipv4" length="32">%s</address>' % v4
         self.command(xml + '</client></tunnel>\r\n')
+
+    def reply(self):
         return Reply(self.frame())
+
+    def request(self, action, **more):
+        self.ask(action, **more)
+        return self.reply()
 
     def create(self, v4=None, **more):
         return self.request('create', v6=self.address, v4=v4, **more)
