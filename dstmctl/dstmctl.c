@@ -20,14 +20,17 @@
 
 #define PATIENCE	30		/* s, for the next part of an answer */
 
-enum command { SHOW, RELEASE, LOG, PASSWD, HELP };
+enum command { SHOW, RELEASE, DRAIN, LOG, PASSWD, HELP };
 
 static const char *const	 commands[] = {
-	[SHOW] = "show", [RELEASE] = "release", [LOG] = "log",
-	[PASSWD] = "passwd", [HELP] = "help", NULL
+	[SHOW] = "show", [RELEASE] = "release", [DRAIN] = "drain",
+	[LOG] = "log", [PASSWD] = "passwd", [HELP] = "help", NULL
 };
 static const char *const	 shows[] = {	/* from SHOW_LEASES on */
 	"leases", "pools", "sessions", "tunnels", "processes", NULL
+};
+static const char *const	 drains[] = {	/* enum drain */
+	[DRAIN_OFF] = "off", [DRAIN_NEW] = "new", [DRAIN_ALL] = "all", NULL
 };
 static const char *const	 levels[] = { "brief", "verbose", NULL };
 
@@ -44,6 +47,7 @@ usage(FILE *f)
 	fprintf(f, "usage: dstmctl [-hjV] [-s socket] command\n"
 	    "       show leases|pools|sessions|tunnels|processes\n"
 	    "       release [address]\n"
+	    "       drain [new|all|off]\n"
 	    "       log verbose|brief\n"
 	    "       passwd [-d] [-f file] name\n");
 	exit(f == stdout ? 0 : 2);
@@ -203,6 +207,7 @@ struct request {
 	union {
 		struct msg_ctl_show	 show;
 		struct msg_ctl_release	 release;
+		struct msg_ctl_drain	 drain;
 		struct msg_verbose	 verbose;
 	}		 body;
 	size_t		 size;
@@ -213,7 +218,7 @@ parse_request(enum command command, int argc, char *argv[],
     struct request *req)
 {
 	memset(req, 0, sizeof(*req));
-	if (command == RELEASE ? argc > 2 : argc != 2)
+	if (command == RELEASE || command == DRAIN ? argc > 2 : argc != 2)
 		usage(stderr);
 	switch (command) {
 	case SHOW:
@@ -231,6 +236,12 @@ parse_request(enum command command, int argc, char *argv[],
 		}
 		req->type = MSG_CTL_RELEASE;
 		req->size = sizeof(req->body.release);
+		break;
+	case DRAIN:
+		req->type = MSG_CTL_DRAIN;
+		req->body.drain.drain = argc == 1 ? DRAIN_NEW :
+		    find_word(argv[1], drains);
+		req->size = sizeof(req->body.drain);
 		break;
 	case LOG:
 		req->type = MSG_CTL_VERBOSE;

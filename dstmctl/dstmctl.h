@@ -35,6 +35,7 @@ extern const struct printer	 json_printer;	/* json.c: one array */
 const char	*word_state(uint32_t);		/* enum ctl_lease_state */
 const char	*word_role(uint32_t);		/* ROLE_* */
 const char	*word_kind(uint32_t);		/* enum conn_kind */
+const char	*word_drain(uint32_t);		/* enum drain */
 const char	*word_drop(uint32_t);		/* enum tunnel_drop */
 /* A name of a message, ended; NULL where it is empty. One static buffer. */
 const char	*word_name(const char *, size_t);

@@ -100,6 +100,7 @@ row_pool(const void *data)
 	put_unsigned("quarantine", r.quarantine);
 	put_unsigned("granted", r.granted);
 	put_unsigned("exhausted", r.exhausted);
+	put_text("drain", word_drain(r.drain));
 }
 
 static void

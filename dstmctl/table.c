@@ -12,7 +12,7 @@
 #include "dstmd/msg.h"
 
 #define PAGE		1000
-#define COLS_MAX	10
+#define COLS_MAX	11
 #define GAP		2
 
 struct column {
@@ -27,7 +27,7 @@ static const struct column	 lease_columns[] = {
 static const struct column	 pool_columns[] = {
 	{ "POOL", 0 }, { "TEP", 0 }, { "SIZE", 1 }, { "FREE", 1 },
 	{ "BOUND", 1 }, { "RESERV", 1 }, { "CLOSING", 1 }, { "QUARANT", 1 },
-	{ "GRANTED", 1 }, { "EXHAUST", 1 }, { NULL, 0 }
+	{ "GRANTED", 1 }, { "EXHAUST", 1 }, { "DRAIN", 0 }, { NULL, 0 }
 };
 static const struct column	 session_columns[] = {
 	{ "ID", 0 }, { "KIND", 0 }, { "PEER", 0 }, { "PORT", 1 },
@@ -211,6 +211,7 @@ row_pool(const void *data)
 	cells[7] = cell_number(n[5], r.quarantine);
 	cells[8] = cell_number(n[6], r.granted);
 	cells[9] = cell_number(n[7], r.exhausted);
+	cells[10] = word_drain(r.drain);
 	table_row(cells);
 }
 

@@ -52,6 +52,16 @@ word_kind(uint32_t kind)
 }
 
 const char *
+word_drain(uint32_t drain)
+{
+	static const char *const words[] = {
+		[DRAIN_OFF] = "no", [DRAIN_NEW] = "new", [DRAIN_ALL] = "all",
+	};
+
+	return (word(words, COUNT(words), drain));
+}
+
+const char *
 word_drop(uint32_t reason)
 {
 	static const char *const words[DROP_NREASON] = {

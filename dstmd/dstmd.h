@@ -32,6 +32,7 @@
 #define TEP_MAX			64	/* TEPs that one server knows */
 #define POOL_MAX		64
 #define SERVER_MAX		8	/* servers that one node knows */
+#define REDIRECT_MAX		8	/* servers that one server redirects to */
 #define LISTEN_MAX		16
 #define CONN_MAX		65536	/* TSP connections at one time */
 #define TUNNEL_DEV_MAX		16	/* tunnel interfaces of one daemon */
@@ -149,6 +150,7 @@ enum msg_type {
 	MSG_CTL_SHOW,		/* dstmctl > priv */
 	MSG_CTL_RELEASE,	/* dstmctl > priv */
 	MSG_CTL_VERBOSE,	/* dstmctl > priv */
+	MSG_CTL_DRAIN,		/* dstmctl > priv */
 	MSG_CTL_LEASE,		/* priv > dstmctl */
 	MSG_CTL_POOL,		/* priv > dstmctl */
 	MSG_CTL_SESSION,	/* priv > dstmctl */
@@ -183,6 +185,8 @@ struct msg_session_conf {	/* MSG_SESSION_CONF */
 	uint32_t	 idle_timeout;	/* s, authenticated, without a lease */
 	uint32_t	 request_timeout; /* s, for an answer of priv or a TEP */
 	uint32_t	 last_gen;	/* conn_ref.gen starts above it */
+	uint32_t	 nredirects;	/* a broker list goes with 302, 306, 530 */
+	struct in6_addr	 redirects[REDIRECT_MAX];
 };
 
 struct msg_listen {		/* MSG_LISTEN */
@@ -351,6 +355,7 @@ struct msg_node_conf {		/* MSG_NODE_CONF */
 	uint32_t	 mech;
 	uint32_t	 cred;		/* the first server's; + i the others' */
 	uint32_t	 lifetime;	/* s, wanted; 0: the server's default */
+	struct in6_addr	 servers[SERVER_MAX];	/* a redirect goes to no other */
 };
 
 struct msg_node_start {		/* MSG_NODE_START */
@@ -506,6 +511,16 @@ struct msg_ctl_lease {
 	char		 tep[NAME_SIZE];
 };
 
+enum drain {
+	DRAIN_OFF,
+	DRAIN_NEW,		/* no new leases; what is there is renewed */
+	DRAIN_ALL		/* and nothing is renewed */
+};
+
+struct msg_ctl_drain {		/* MSG_CTL_DRAIN */
+	uint32_t	 drain;		/* enum drain */
+};
+
 struct msg_ctl_pool {
 	uint32_t	 size;
 	uint32_t	 free;
@@ -515,6 +530,7 @@ struct msg_ctl_pool {
 	uint32_t	 quarantine;
 	uint64_t	 granted;	/* since the start */
 	uint64_t	 exhausted;	/* 306s since the start */
+	uint32_t	 drain;		/* enum drain, of the server */
 	char		 name[NAME_SIZE];
 	char		 tep[NAME_SIZE];
 };

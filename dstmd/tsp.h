@@ -29,6 +29,9 @@ enum tsp_status {
 	STATUS_BUSY		= 530	/* System too busy, retry later */
 };
 
+/* Added to one of these where a broker list follows. */
+#define STATUS_REDIRECT	1000
+
 enum tsp_action {
 	ACTION_NONE, ACTION_CREATE, ACTION_INFO, ACTION_DELETE, ACTION_LIST,
 	ACTION_ACCEPT, ACTION_REJECT

@@ -357,6 +357,8 @@ configure_session_peers(struct child *c)
 		node.mech = conf->node.mech;
 		node.cred = CRED_SERVER(0);
 		node.lifetime = conf->node.lifetime;
+		for (i = 0; i < conf->node.nservers; i++)
+			node.servers[i] = conf->node.servers[i].addr;
 		msg_put(c->link, MSG_NODE_CONF, &node, sizeof(node));
 	}
 }
@@ -378,6 +380,8 @@ configure_session(struct child *c)
 	sc.idle_timeout = conf->idle_timeout;
 	sc.request_timeout = conf->request_timeout;
 	sc.last_gen = conn_last_gen();
+	sc.nredirects = conf->nredirects;
+	memcpy(sc.redirects, conf->redirects, sizeof(sc.redirects));
 	msg_put(c->link, MSG_SESSION_CONF, &sc, sizeof(sc));
 	for (i = 0; i < conf->nlisten; i++) {
 		memset(&ml, 0, sizeof(ml));

@@ -161,6 +161,9 @@ print_server(FILE *f, const struct conf *conf)
 	fprintf(f, "\tlifetime %u min %u max %u\n\tquarantine %u\n",
 	    conf->limits.lifetime, conf->limits.lifetime_min,
 	    conf->limits.lifetime_max, conf->limits.quarantine);
+	for (i = 0; i < conf->nredirects; i++)
+		fprintf(f, "\tredirect to %s\n",
+		    log_in6(&conf->redirects[i]));
 	for (i = 0; i < conf->npools; i++)
 		print_pool(f, &conf->pools[i]);
 	for (i = 0; i < conf->nusers; i++)

@@ -125,6 +125,8 @@ struct conf {
 	char		 secrets[CONF_PATH_SIZE];
 	struct lease_limits limits;
 	uint32_t	 server_mechs;	/* that the server offers */
+	uint32_t	 nredirects;	/* servers where clients are sent */
+	struct in6_addr	 redirects[REDIRECT_MAX];
 	uint32_t	 max_conns, max_source;
 	uint32_t	 auth_timeout, idle_timeout, request_timeout;
 	uint32_t	 nlisten;

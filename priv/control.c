@@ -35,6 +35,7 @@ static int		 control_fd = -1;
 static void	 control_show(struct msglink *, struct msg *);
 static void	 control_release(struct msglink *, struct msg *);
 static void	 control_verbose(struct msglink *, struct msg *);
+static void	 control_drain(struct msglink *, struct msg *);
 static void	 control_walk(struct control *);
 
 static const struct msg_rule control_rules[] = {
@@ -44,6 +45,8 @@ static const struct msg_rule control_rules[] = {
 	    sizeof(struct msg_ctl_release), 0, 0, control_release },
 	{ MSG_CTL_VERBOSE, MSG_FROM(PROC_CONTROL), sizeof(struct msg_verbose),
 	    0, 0, control_verbose },
+	{ MSG_CTL_DRAIN, MSG_FROM(PROC_CONTROL), sizeof(struct msg_ctl_drain),
+	    0, 0, control_drain },
 };
 
 static void
@@ -254,6 +257,7 @@ row_pool(struct control *c)
 	row.quarantine = st.quarantine;
 	row.granted = st.granted;
 	row.exhausted = st.exhausted;
+	row.drain = server_draining();
 	strlcpy(row.name, conf->pools[c->next].name, sizeof(row.name));
 	strlcpy(row.tep, conf->pools[c->next].tep_name, sizeof(row.tep));
 	msg_put(c->link, MSG_CTL_POOL, &row, sizeof(row));
@@ -465,6 +469,22 @@ control_release(struct msglink *l, struct msg *m)
 		log_info("%s revoked by the operator", log_in(mr.v4));
 	server_pump();
 	control_end(c, error);
+}
+
+static void
+control_drain(struct msglink *l, struct msg *m)
+{
+	struct msg_ctl_drain md;
+	const char *error = NULL;
+
+	memcpy(&md, m->data, sizeof(md));
+	if (server_engine() == NULL)
+		error = "this daemon is no server: it leases nothing";
+	else if (md.drain > DRAIN_ALL)
+		error = "drain: of another version";
+	else
+		server_drain(md.drain);
+	control_end(msglink_arg(l), error);
 }
 
 static void

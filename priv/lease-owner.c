@@ -131,3 +131,11 @@ owner_is(const struct lease *l, const struct lease_owner *o)
 	    strcmp(l->user->name, o->name) == 0 &&
 	    IN6_ARE_ADDR_EQUAL(&l->v6, &o->v6));
 }
+
+int
+lease_is_held(struct lease_engine *e, const struct lease_owner *o)
+{
+	const struct lease *l = owner_find(e, o);
+
+	return (l != NULL && lease_is_live(l->state));
+}

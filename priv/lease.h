@@ -210,6 +210,8 @@ void	 lease_pool_stats(const struct lease_engine *, uint32_t pool,
 	    struct lease_pool_stats *);
 /* BOUND leases that were granted or renewed on this connection last. */
 uint32_t lease_conn_count(const struct lease_engine *, struct conn_ref);
+/* Has this owner a lease, or is one being made for it? 1 or 0. */
+int	 lease_is_held(struct lease_engine *, const struct lease_owner *);
 /* Is this address one that the pools lease? 1 or 0. */
 int	 lease_in_pools(const struct lease_engine *, struct in_addr);
 /* For tests and the simulator: fatal (abort) where an invariant fails. */

@@ -79,6 +79,7 @@ static void	 set_lifetime(void);
 static void	 add_listen(const struct tok *, uint32_t, uint32_t);
 static void	 pool_begin(const struct tok *);
 static void	 pool_add(const struct tok *, const struct tok *, int);
+static void	 add_redirect(const struct tok *);
 static void	 user_begin(const struct tok *, const char *, uint32_t);
 static void	 user_prefix(const struct tok *);
 static void	 user_pool(const struct tok *);
@@ -102,7 +103,7 @@ static void	 node_table(const struct tok *, const struct tok *);
 %token	<tok> CONTROL DEFAULT EXCLUDE IDLETIMEOUT INCLUDE INTERFACE LEASES
 %token	<tok> LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
 %token	<tok> ON PASSWORD PERSOURCE POOL PORT PREFIX QUARANTINE
-%token	<tok> REQUESTTIMEOUT ROUTE SECRETS SERVER STORE TABLE TEP TO USER
+%token	<tok> REDIRECT REQUESTTIMEOUT ROUTE SECRETS SERVER STORE TABLE TEP TO USER
 %token	INVALID
 %type	<number> port mtu mech mechs
 
@@ -212,6 +213,7 @@ serveropt	: LISTEN ON STRING port {
 			pc.conf->limits.quarantine = number($1, $2, 0,
 			    QUARANTINE_CEIL);
 		}
+		| REDIRECT TO STRING		{ add_redirect($3); }
 		| POOL STRING '{'		{ pool_begin($2); }
 		    poolopts '}'
 		| USER STRING '{'		{ user_begin($2, NULL, 0); }
@@ -401,6 +403,7 @@ static const struct keyword {
 	{ "port",		PORT },
 	{ "prefix",		PREFIX },
 	{ "quarantine",		QUARANTINE },
+	{ "redirect",		REDIRECT },
 	{ "request-timeout",	REQUESTTIMEOUT },
 	{ "route",		ROUTE },
 	{ "secrets",		SECRETS },
@@ -826,6 +829,26 @@ node_server(const struct tok *t, uint32_t port)
 	}
 	n->servers[n->nservers].addr = addr;
 	n->servers[n->nservers++].port = (uint16_t)port;
+}
+
+/* Where clients are sent that can not be served here. */
+static void
+add_redirect(const struct tok *t)
+{
+	struct conf *conf = pc.conf;
+	struct in6_addr addr;
+	uint32_t i;
+
+	if (get_addr6(t, &addr) == -1)
+		return;
+	for (i = 0; i < conf->nredirects; i++)
+		if (IN6_ARE_ADDR_EQUAL(&conf->redirects[i], &addr))
+			fail(t, "redirect to %s is given twice", t->text);
+	if (conf->nredirects == REDIRECT_MAX) {
+		fail(t, "too many servers to redirect to (%d)", REDIRECT_MAX);
+		return;
+	}
+	conf->redirects[conf->nredirects++] = addr;
 }
 
 static void

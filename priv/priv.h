@@ -112,6 +112,9 @@ void	 server_store_fail(struct msglink *, struct msg *);
 void	 server_store_up(void);		/* a new store process */
 void	 server_conn_gone(const struct pconn *);
 void	 server_pump(void);
+/* enum drain: nodes are sent elsewhere. */
+void	 server_drain(uint32_t);
+uint32_t server_draining(void);
 struct lease_engine	*server_engine(void);	/* NULL: not a server */
 
 /* store.c: the load */

@@ -13,6 +13,7 @@
 
 static struct lease_engine	*engine;
 static struct event		*deadline;
+static uint32_t			 drain;		/* enum drain */
 /* The connection by which a remote TEP is up; gen 0: it is down. */
 static struct conn_ref		 up_by[TEP_MAX];
 
@@ -272,8 +273,32 @@ node_request(struct pconn *c, const struct msg_lease_request *req)
 		server_reply(req, STATUS_IPV6, NULL);
 		return;
 	}
+	if (req->op == OP_CREATE && (drain == DRAIN_ALL ||
+	    (drain == DRAIN_NEW && !lease_is_held(engine, &ask.owner)))) {
+		server_reply(req, STATUS_BUSY, NULL);
+		return;
+	}
 	lease_request(engine, now_ms(), now_wall(), &ask);
 	server_pump();
+}
+
+void
+server_drain(uint32_t how)
+{
+	static const char *const words[] = {
+		[DRAIN_OFF] = "over: leases are granted again",
+		[DRAIN_NEW] = "no new leases, those there are are renewed",
+		[DRAIN_ALL] = "no new leases, and none is renewed",
+	};
+
+	drain = how;
+	log_info("drain: %s", words[how]);
+}
+
+uint32_t
+server_draining(void)
+{
+	return (drain);
 }
 
 void

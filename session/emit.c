@@ -127,6 +127,30 @@ add_endpoint(char *buf, size_t size, int *n, const char *name,
 }
 
 int
+emit_redirect(char *buf, size_t size, enum tsp_status status,
+    enum tsp_dialect dialect, int framed, const struct in6_addr *to,
+    uint32_t nto)
+{
+	char body[TSP_REPLY_MAX + 1];
+	uint32_t i;
+	int n = 0, len = 0;
+
+	add(body, sizeof(body), &n, "%d %s\r\n<tunnel action=\"list\" "
+	    "type=\"broker\">", STATUS_REDIRECT + (int)status,
+	    tsp_status_text(status, dialect));
+	for (i = 0; i < nto; i++) {
+		add(body, sizeof(body), &n, "<broker>");
+		add_v6(body, sizeof(body), &n, &to[i]);
+		add(body, sizeof(body), &n, "</broker>");
+	}
+	add(body, sizeof(body), &n, "</tunnel>\r\n");
+	if (framed || n == -1)
+		return (frame(buf, size, body, n));
+	add(buf, size, &len, "%s", body);
+	return (len);
+}
+
+int
 emit_tunnel(char *buf, size_t size, int code, enum tsp_dialect dialect,
     const struct tsp_tunnel *t)
 {

@@ -4,6 +4,9 @@
  * another would know nothing of it. The connection is kept, so that a
  * delete reaches us; where it is lost it is made again, and the lease
  * renewed on it. One request at a time.
+ *
+ * A server that has nothing for us may name others (1306, 1530): the first
+ * of them that is configured here is asked next. One that is not is nobody.
  */
 #include <sys/types.h>
 
@@ -15,6 +18,7 @@
 #define BACKOFF_MIN	500		/* ms */
 #define BACKOFF_MAX	30000
 #define STOP_MS		3000
+#define REDIRECTS	8		/* in a row */
 
 static struct {
 	struct msg_node_conf	 conf;
@@ -25,6 +29,10 @@ static struct {
 	struct conn_ref		 conn;
 	int			 up;
 	enum tsp_action		 asked;		/* and not answered yet */
+	uint32_t		 refusal;	/* its list is being parsed */
+	uint32_t		 redirects;	/* followed since the last lease */
+	int			 redirected;	/* to the server */
+	uint32_t		 target;	/* of this number */
 	uint32_t		 seq;
 	int			 has_v4;	/* held, or held before */
 	struct in_addr		 v4;
@@ -74,6 +82,7 @@ node_lost(const struct conn *c)
 		msg_put(session.priv, MSG_NODE_DELETE, &m, sizeof(m));
 	}
 	node.held = node.has_v4 = 0;
+	node.backoff = BACKOFF_MIN;
 }
 
 /*
@@ -160,13 +169,25 @@ node_down(struct conn *c, const char *why)
 	log_info("%s: %s", server_name(), why);
 	node.up = 0;
 	node.asked = ACTION_NONE;
+	node.refusal = 0;
 	node.conn.gen = 0;
 	if (node.stopping)
 		node_stopped();
 	if (!node.wanted)
 		return;
+	if (node.redirected) {
+		node.redirected = 0;
+		node.server = node.target;
+		timer_set(node.timer, jitter(BACKOFF_MIN));
+		return;
+	}
+	if (!node.held && ++node.server < node.conf.nservers) {
+		timer_set(node.timer, jitter(BACKOFF_MIN));
+		return;
+	}
+	/* They all had their turn, or the one that counts. */
 	if (!node.held)
-		node.server = (node.server + 1) % node.conf.nservers;
+		node.server = 0;
 	node_later();
 }
 
@@ -199,6 +220,41 @@ node_refused(struct conn *c, int code)
 		node_later();
 }
 
+/*
+ * Elsewhere is where we go without a lease; with one it is used to its end.
+ */
+static void
+node_redirected(struct conn *c, const struct tsp_tunnel *t)
+{
+	int code = (int)(node.refusal - STATUS_REDIRECT);
+	uint32_t i, j;
+
+	node.refusal = 0;
+	for (i = 0; i < t->nbrokers && !node.held && !node.stopping; i++)
+		for (j = 0; j < node.conf.nservers; j++) {
+			if ((t->brokers[i].flags & EP_V6) == 0 ||
+			    j == node.server || !IN6_ARE_ADDR_EQUAL(
+			    &t->brokers[i].v6, &node.conf.servers[j]))
+				continue;
+			if (++node.redirects > REDIRECTS)
+				break;
+			log_info("%s sends us to server %u, %s",
+			    server_name(), j + 1,
+			    log_in6(&node.conf.servers[j]));
+			node.target = j;
+			node.redirected = 1;
+			dial_fail(c, "redirected");
+			return;
+		}
+	if (node.redirects > REDIRECTS)
+		log_info("redirected %d times: not any more", REDIRECTS);
+	else if (!node.held && !node.stopping)
+		log_info("%s sends us to nobody who is configured here",
+		    server_name());
+	node.redirects = 0;
+	node_refused(c, code);
+}
+
 static void
 node_frame(struct conn *c, const uint8_t *body, size_t len)
 {
@@ -209,11 +265,16 @@ node_frame(struct conn *c, const uint8_t *body, size_t len)
 	if (tsp_reply(body, len, &code, &xml, &n) == -1 ||
 	    (code == STATUS_OK && n > 0))
 		dial_parse(c, ++node.seq, xml, n);
-	else if (node.asked == ACTION_NONE)
+	else if (code > STATUS_REDIRECT && n > 0 &&
+	    node.asked == ACTION_CREATE) {
+		node.refusal = (uint32_t)code;
+		dial_parse(c, ++node.seq, xml, n);
+	} else if (node.asked == ACTION_NONE)
 		dial_fail(c, code == STATUS_OK ? "an answer to no question" :
 		    tsp_status_text((enum tsp_status)code, DIALECT_DRAFT));
 	else
-		node_refused(c, code == STATUS_OK ? STATUS_FORMAT : code);
+		node_refused(c, code == STATUS_OK ? STATUS_FORMAT :
+		    code > STATUS_REDIRECT ? code - STATUS_REDIRECT : code);
 }
 
 static void
@@ -239,6 +300,7 @@ node_granted(struct conn *c, const struct tsp_tunnel *t)
 	node.v4 = m.v4;
 	node.until = now_ms() + (int64_t)m.lifetime * 1000;
 	node.backoff = BACKOFF_MIN;
+	node.redirects = 0;
 	/* half of the lifetime is left for retries */
 	timer_set(node.timer, jitter((int64_t)m.lifetime * 1000 / 2));
 }
@@ -290,7 +352,12 @@ node_parsed(struct conn *c, const struct msg_parsed *mp)
 {
 	const struct tsp_tunnel *t = &mp->tunnel;
 
-	if (t->type != TYPE_V4V6)
+	if (node.refusal != 0 && t->type == TYPE_BROKER &&
+	    t->action == ACTION_LIST)
+		node_redirected(c, t);
+	else if (node.refusal != 0)
+		dial_fail(c, "a redirect without a list");
+	else if (t->type != TYPE_V4V6)
 		dial_fail(c, "a tunnel that is not v4v6");
 	else if (t->action == ACTION_DELETE)
 		node_deleted(c, t);

@@ -77,6 +77,18 @@ write_status(struct conn *c, uint32_t status)
 }
 
 static void
+write_redirect(struct conn *c, uint32_t status)
+{
+	char buf[TSP_REPLY_MAX + 64];
+	int n;
+
+	n = emit_redirect(buf, sizeof(buf), (enum tsp_status)status,
+	    c->dialect, 1, session.conf.redirects, session.conf.nredirects);
+	if (n > 0)
+		conn_write(c, buf, (size_t)n);
+}
+
+static void
 put_addresses(struct tsp_tunnel *t, const struct msg_lease_reply *mr)
 {
 	t->server.flags = t->client.flags = EP_PRESENT | EP_V4 | EP_V6;
@@ -139,6 +151,8 @@ write_one(struct conn *c, const struct request *r)
 		return;
 	else if (r->status == STATUS_OK)
 		write_info(c, r);
+	else if (r->redirect)
+		write_redirect(c, r->status);
 	else
 		write_status(c, r->status);
 }
@@ -370,6 +384,9 @@ request_reply(struct conn *c, const struct msg_lease_reply *mr)
 		return;
 	r->reply = *mr;
 	r->status = mr->status != 0 ? mr->status : STATUS_BUSY;
+	/* Another server may do what this one can not, for a node. */
+	r->redirect = !c->is_server && session.conf.nredirects > 0 &&
+	    (r->status == STATUS_EXHAUSTED || r->status == STATUS_BUSY);
 	if (mr->status == STATUS_OK && mr->op == OP_DELETE)
 		c->lease_until = 0;
 	else if (mr->status == STATUS_OK) {

@@ -11,6 +11,15 @@
 
 #include "session/session-int.h"
 
+/* The last message before we close. */
+static void
+end(struct conn *c, const char *buf, int len)
+{
+	if (len > 0)
+		conn_write(c, buf, (size_t)len);
+	conn_linger(c);
+}
+
 /* A last line, and why for the log: never a word about the secret. */
 static void
 auth_fail(struct conn *c, enum tsp_status status, const char *why)
@@ -22,8 +31,24 @@ auth_fail(struct conn *c, enum tsp_status status, const char *why)
 		return;
 	conn_log(c, "%s", why);
 	n = emit_auth_status(buf, sizeof(buf), status, c->dialect);
-	conn_write(c, buf, (size_t)n);
-	conn_linger(c);
+	end(c, buf, n);
+}
+
+/* 302, or 1302 where somebody else may speak its version. */
+static void
+version_fail(struct conn *c)
+{
+	char buf[TSP_REPLY_MAX + 64];
+	int n;
+
+	if (session.conf.nredirects == 0) {
+		auth_fail(c, STATUS_VERSION, "unsupported version");
+		return;
+	}
+	conn_log(c, "unsupported version: redirected");
+	n = emit_redirect(buf, sizeof(buf), STATUS_VERSION, c->dialect, 0,
+	    session.conf.redirects, session.conf.nredirects);
+	end(c, buf, n);
 }
 
 void
@@ -60,7 +85,7 @@ read_version(struct conn *c, const uint8_t *line, size_t len)
 	int n;
 
 	if ((c->dialect = tsp_version(line, len)) == DIALECT_NONE) {
-		auth_fail(c, STATUS_VERSION, "unsupported version");
+		version_fail(c);
 		return;
 	}
 	n = emit_capability(buf, sizeof(buf), listen_mechs(c->index));

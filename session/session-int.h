@@ -33,6 +33,7 @@ struct request {
 	uint32_t		 status;	/* 0: not answered yet */
 	int			 silent;	/* no answer is sent */
 	int			 is_delete;	/* the draft's 4.3 */
+	int			 redirect;	/* with a broker list */
 	uint32_t		 keepalive;	/* s wanted; 0 none */
 	struct msg_lease_reply	 reply;
 	int64_t			 since;

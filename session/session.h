@@ -77,6 +77,12 @@ int	 emit_capability(char *, size_t, uint32_t mechs);
 int	 emit_auth_status(char *, size_t, enum tsp_status, enum tsp_dialect);
 /* A framed status: in the command phase. */
 int	 emit_status(char *, size_t, enum tsp_status, enum tsp_dialect);
+/*
+ * STATUS_REDIRECT + code and the list of the servers to ask instead: framed,
+ * or bare where the authentication phase needs it (1302).
+ */
+int	 emit_redirect(char *, size_t, enum tsp_status, enum tsp_dialect,
+	    int framed, const struct in6_addr *, uint32_t);
 /* A framed XML message: code 0 (a request of a client: no status line) or
  * a status line in front, as the draft's 4.1 and 4.3. */
 int	 emit_tunnel(char *, size_t, int code, enum tsp_dialect,

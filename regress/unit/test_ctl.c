@@ -217,12 +217,13 @@ test_table_pools(void **state)
 	r.free = 65530;
 	r.bound = 6;
 	r.granted = 12345;
+	r.drain = DRAIN_ALL;
 	begin(&table_printer, SHOW_POOLS);
 	table_printer.row(MSG_CTL_POOL, &r);
 	end(&table_printer);
 	assert_string_equal(text,
-"POOL  TEP     SIZE   FREE  BOUND  RESERV  CLOSING  QUARANT  GRANTED  EXHAUST\n"
-"lab   local  65536  65530      6       0        0        0    12345        0\n");
+"POOL  TEP     SIZE   FREE  BOUND  RESERV  CLOSING  QUARANT  GRANTED  EXHAUST  DRAIN\n"
+"lab   local  65536  65530      6       0        0        0    12345        0  all\n");
 }
 
 static void
@@ -531,6 +532,7 @@ test_json_others(void **state)
 	begin(&json_printer, SHOW_POOLS);
 	json_printer.row(MSG_CTL_POOL, &o);
 	end(&json_printer);
+	assert_non_null(strstr(text, "\"drain\": \"no\""));
 	assert_non_null(strstr(text, "\"pool\": \"a\\\"b\\\\c?\", "
 	    "\"tep\": null, \"size\": 0"));
 	must_be_json();
@@ -650,6 +652,18 @@ on_verbose(struct msglink *l, struct msg *m)
 }
 
 static void
+on_drain(struct msglink *l, struct msg *m)
+{
+	struct msg_ctl_drain md;
+
+	(void)l;
+	memcpy(&md, m->data, sizeof(md));
+	asked = m->type;
+	what = md.drain;
+	reply();
+}
+
+static void
 on_closed(struct msglink *l, const char *reason)
 {
 	(void)reason;
@@ -665,6 +679,8 @@ static const struct msg_rule	 rules[] = {
 	    sizeof(struct msg_ctl_release), 0, 0, on_release },
 	{ MSG_CTL_VERBOSE, MSG_FROM(PROC_CONTROL), sizeof(struct msg_verbose),
 	    0, 0, on_verbose },
+	{ MSG_CTL_DRAIN, MSG_FROM(PROC_CONTROL), sizeof(struct msg_ctl_drain),
+	    0, 0, on_drain },
 };
 
 static void
@@ -822,6 +838,13 @@ test_requests(void **state)
 	assert_int_equal(what, 1);
 	assert_int_equal(RUN("l", "b"), 0);
 	assert_int_equal(what, 0);
+	assert_int_equal(RUN("drain"), 0);
+	assert_int_equal(asked, MSG_CTL_DRAIN);
+	assert_int_equal(what, DRAIN_NEW);
+	assert_int_equal(RUN("drain", "all"), 0);
+	assert_int_equal(what, DRAIN_ALL);
+	assert_int_equal(RUN("d", "off"), 0);
+	assert_int_equal(what, DRAIN_OFF);
 }
 
 static void

@@ -151,6 +151,8 @@ class Reply:
         if not rest:
             return
         root = ET.fromstring(rest)
+        self.type = root.get('type')
+        self.brokers = [a.text for a in root.findall('broker/address')]
         self.action = root.get('action')
         self.lifetime = int(root.get('lifetime', 1440))
         for side in ('client', 'server'):
