@@ -285,7 +285,8 @@ struct msg_auth_done {		/* MSG_AUTH_DONE */
 enum lease_op {
 	OP_CREATE = 1,		/* draft 4.1; with an IPv4, 4.2: renewal */
 	OP_INFO,		/* RFC 5572: state of the lease */
-	OP_DELETE		/* release; a reject is one too */
+	OP_DELETE,		/* release; a reject is one too */
+	OP_SYNC			/* server to TEP: that was all that I have */
 };
 
 struct msg_lease_request {	/* MSG_LEASE_REQUEST */
@@ -332,7 +333,7 @@ struct msg_tep_state {		/* MSG_TEP_UP, MSG_TEP_DOWN */
 
 struct msg_tep_request {	/* MSG_TEP_REQUEST */
 	uint32_t	 tep;
-	uint32_t	 op;		/* OP_CREATE, OP_DELETE */
+	uint32_t	 op;		/* OP_CREATE, OP_DELETE, OP_SYNC */
 	uint64_t	 job;		/* echoed in the reply */
 	uint32_t	 lifetime;
 	struct in_addr	 v4;

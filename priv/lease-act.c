@@ -159,29 +159,24 @@ lease_set_state(struct lease_engine *e, struct lease *l, int state)
 /*
  * Actions
  */
-static enum lease_dest
-work_dest(const struct lease_engine *e, const struct work *w)
-{
-	switch (w->type) {
-	case LA_STORE:
-		return (LD_STORE);
-	case LA_TEP_ADD:
-	case LA_TEP_DEL:
-		return (e->teps[e->pools[w->lease->pool].tep].local ?
-		    LD_PLANE : LD_SESSION);
-	default:
-		return (LD_SESSION);
-	}
-}
-
 static struct work *
-work_add(struct lease_engine *e, enum lease_action_type type, struct lease *l)
+work_add(struct lease_engine *e, enum lease_dest dest,
+    enum lease_action_type type)
 {
 	struct work *w = lease_calloc(1, sizeof(*w));
 
 	w->type = type;
-	w->lease = l;
-	TAILQ_INSERT_TAIL(&e->work[work_dest(e, w)], w, entry);
+	TAILQ_INSERT_TAIL(&e->work[dest], w, entry);
+	return (w);
+}
+
+static struct work *
+work_tep(struct lease_engine *e, uint32_t tep, enum lease_action_type type)
+{
+	struct work *w = work_add(e, e->teps[tep].local ? LD_PLANE :
+	    LD_SESSION, type);
+
+	w->tep = tep;
 	return (w);
 }
 
@@ -201,8 +196,7 @@ lease_action(struct lease_engine *e, enum lease_dest dest,
 	a->lifetime = w->reply.lifetime;
 	a->v4 = w->reply.v4;
 	a->v6 = w->reply.v6;
-	if (w->lease != NULL)
-		a->tep = e->pools[w->lease->pool].tep;
+	a->tep = w->tep;
 	if (w->pending != NULL) {
 		w->pending->taken = 1;
 		a->seq = w->pending->seq;
@@ -229,7 +223,7 @@ lease_reply(struct lease_engine *e, const struct waiter *w, uint32_t status,
 
 	if (w->conn.gen == 0)
 		return;
-	r = &work_add(e, LA_REPLY, NULL)->reply;
+	r = &work_add(e, LD_SESSION, LA_REPLY)->reply;
 	r->conn = w->conn;
 	r->req = w->req;
 	r->op = w->op;
@@ -272,10 +266,17 @@ lease_tell_tep(struct lease_engine *e, struct lease *l,
 	l->gen++;
 	if (!e->teps[e->pools[l->pool].tep].up)
 		return;		/* lease_tep_up says it again */
-	w = work_add(e, type, l);
+	w = work_tep(e, e->pools[l->pool].tep, type);
 	w->job = (uint64_t)l->gen << 32 | l->addr;
 	w->reply.lifetime = lifetime;
 	fill_reply(&w->reply, l);
+}
+
+void
+lease_sync_tep(struct lease_engine *e, uint32_t tep)
+{
+	if (!e->teps[tep].local)
+		(void)work_tep(e, tep, LA_TEP_SYNC);
 }
 
 void
@@ -309,7 +310,7 @@ lease_write(struct lease_engine *e, struct lease *l, enum kind kind,
 		l->waiter.conn.gen = 0;
 	}
 	TAILQ_INSERT_TAIL(&e->pending, p, entry);
-	work_add(e, LA_STORE, l)->pending = p;
+	work_add(e, LD_STORE, LA_STORE)->pending = p;
 }
 
 void
@@ -324,14 +325,14 @@ lease_store_reset(struct lease_engine *e)
 	}
 	TAILQ_FOREACH(p, &e->pending, entry) {
 		p->taken = 0;
-		work_add(e, LA_STORE, p->lease)->pending = p;
+		work_add(e, LD_STORE, LA_STORE)->pending = p;
 	}
 }
 
 void
 lease_tell_node(struct lease_engine *e, struct lease *l)
 {
-	struct work *w = work_add(e, LA_NODE_DEL, l);
+	struct work *w = work_add(e, LD_SESSION, LA_NODE_DEL);
 
 	fill_reply(&w->reply, l);
 	w->reply.conn = l->conn;

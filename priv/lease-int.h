@@ -102,8 +102,8 @@ TAILQ_HEAD(pending_queue, pending);
 struct work {
 	TAILQ_ENTRY(work)	 entry;
 	enum lease_action_type	 type;
-	struct lease		*lease;
 	struct pending		*pending;
+	uint32_t		 tep;		/* LA_TEP_* */
 	uint64_t		 job;
 	struct msg_lease_reply	 reply;
 };
@@ -142,6 +142,7 @@ void	 lease_reply(struct lease_engine *, const struct waiter *, uint32_t,
 void	 lease_answer(struct lease_engine *, struct lease *, uint32_t);
 void	 lease_set_waiter(struct lease_engine *, struct lease *,
 	    const struct lease_ask *);
+void	 lease_sync_tep(struct lease_engine *, uint32_t);
 /* Seconds to the end, rounded up: a TEP must not end it earlier. */
 uint32_t lease_seconds(int64_t now, int64_t until);
 void	 lease_tell_tep(struct lease_engine *, struct lease *,

@@ -331,6 +331,7 @@ lease_tep_up(struct lease_engine *e, int64_t now, uint32_t tep)
 		else if (l->state == CLOSING)
 			lease_tell_tep(e, l, LA_TEP_DEL, 0);
 	}
+	lease_sync_tep(e, tep);
 }
 
 void

@@ -62,6 +62,8 @@ enum lease_action_type {
 	LA_REPLY = 1,	/* answer conn/req: .reply */
 	LA_TEP_ADD,	/* tell .tep: .v4 -> .v6 for .lifetime s, as .job */
 	LA_TEP_DEL,	/* tell .tep to drop .v4/.v6, as .job */
+	LA_TEP_SYNC,	/* .tep has been told of all its leases: whatever
+			 * else it has of us is nobody's. No answer awaited */
 	LA_STORE,	/* make .rec durable, as .seq */
 	LA_NODE_DEL	/* tell the node on .reply.conn (gen 0: none known)
 			 * that its lease is over: .reply */
@@ -166,6 +168,7 @@ int	 lease_revoke(struct lease_engine *, int64_t now, int64_t wall,
 /* The connection is gone: its requests need no answer, deletes no sending. */
 void	 lease_conn_gone(struct lease_engine *, struct conn_ref);
 
+/* It is told of all its leases, and then LA_TEP_SYNC. */
 void	 lease_tep_up(struct lease_engine *, int64_t now, uint32_t tep);
 void	 lease_tep_down(struct lease_engine *, int64_t now, int64_t wall,
 	    uint32_t tep);

@@ -95,7 +95,7 @@ do_tep(const struct lease_action *a, uint32_t op)
 	}
 	memset(&m, 0, sizeof(m));
 	m.tep = a->tep;
-	m.op = op;
+	m.op = op;	/* OP_SYNC: job 0, which is no lease's */
 	m.job = a->job;
 	m.lifetime = a->lifetime;
 	m.v4 = a->v4;
@@ -120,9 +120,11 @@ do_store(const struct lease_action *a)
 static void
 log_reply(const struct msg_lease_reply *r)
 {
-	static const char *const ops[] = { "", "create", "info", "delete" };
+	static const char *const ops[] = {
+		"", "create", "info", "delete", "sync"
+	};
 	const struct pconn *c = conn_find(r->conn);
-	const char *op = r->op <= OP_DELETE ? ops[r->op] : "";
+	const char *op = r->op <= OP_SYNC ? ops[r->op] : "";
 
 	if (r->status == STATUS_OK)
 		log_info("%s: %s %s, node %s, %u s", c->name, op,
@@ -170,6 +172,9 @@ carry_out(const struct lease_action *a)
 		break;
 	case LA_TEP_DEL:
 		do_tep(a, OP_DELETE);
+		break;
+	case LA_TEP_SYNC:
+		do_tep(a, OP_SYNC);
 		break;
 	case LA_STORE:
 		do_store(a);
@@ -312,7 +317,8 @@ server_request(struct msglink *l, struct msg *m)
 	if ((c = conn_find(req.conn)) == NULL)
 		return;		/* closed meanwhile, or never opened */
 	if (c->kind != CONN_ACCEPTED || !c->authenticated ||
-	    req.op < OP_CREATE || req.op > OP_DELETE) {
+	    req.op < OP_CREATE || req.op > (c->server != NULL ? OP_SYNC :
+	    OP_DELETE)) {
 		log_warnx("session: a request on connection %u.%u that may "
 		    "make none", c->ref.id, c->ref.gen);
 		server_reply(&req, STATUS_AUTH, NULL);
@@ -416,6 +422,13 @@ server_tep_reply(struct msglink *l, struct msg *m)
 	memcpy(&mr, m->data, sizeof(mr));
 	if (!tep_is_remote(mr.tep))
 		return;
+	if (mr.job == 0) {
+		if (mr.status != STATUS_OK)
+			log_warnx("TEP %s does not compare notes: %u; what it "
+			    "has of an earlier life lives to its end",
+			    priv.conf->teps[mr.tep].name, mr.status);
+		return;
+	}
 	if (mr.status == STATUS_OK && (!in_usable(mr.tep4) ||
 	    !in6_usable(&mr.tep6) || lease_in_pools(engine, mr.tep4))) {
 		log_warnx("TEP %s gives addresses that can not be its own: "

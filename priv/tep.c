@@ -274,6 +274,29 @@ tep_create(struct pconn *c, const struct msg_lease_request *req,
 }
 
 /*
+ * A server has told us of all its leases by this connection. What it told
+ * us by an earlier one alone was never answered, or is over.
+ */
+static void
+tep_sync(const struct pconn *c, const struct msg_lease_request *req)
+{
+	struct tep_entry *e, *next;
+	uint32_t n = 0;
+
+	for (e = RB_MIN(entries, &entries); e != NULL; e = next) {
+		next = RB_NEXT(entries, &entries, e);
+		if (e->server != c->server || e->tep != c->tep ||
+		    (e->conn.id == c->ref.id && e->conn.gen == c->ref.gen))
+			continue;
+		entry_remove(e);
+		n++;
+	}
+	log_info("notes compared with server %s: %u entries of %u were "
+	    "nobody's", c->name, n, nentries + n);
+	server_reply(req, STATUS_OK, NULL);
+}
+
+/*
  * A server's request to our TEP (the draft's 2.1 to 2.3). The address of
  * another server's entry is refused: it has an owner.
  */
@@ -284,6 +307,11 @@ tep_request(struct pconn *c, const struct msg_lease_request *req)
 	struct msg_lease_reply r;
 	struct tep_entry *e, key;
 
+	if (req->op == OP_SYNC) {
+		tep_sync(c, req);
+		tep_arm();
+		return;
+	}
 	key.v4 = ntohl(req->v4.s_addr);
 	e = req->has_v4 ? RB_FIND(entries, &entries, &key) : NULL;
 	memset(&r, 0, sizeof(r));

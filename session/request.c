@@ -149,7 +149,7 @@ write_one(struct conn *c, const struct request *r)
 		write_delete(c, &r->reply);
 	else if (r->silent)
 		return;
-	else if (r->status == STATUS_OK)
+	else if (r->status == STATUS_OK && r->reply.op != OP_SYNC)
 		write_info(c, r);
 	else if (r->redirect)
 		write_redirect(c, r->status);
@@ -287,7 +287,7 @@ ask_lease(struct conn *c, struct request *r, uint32_t op,
 {
 	struct msg_lease_request m;
 
-	if ((r->status = bad_addresses(c, t, op)) != 0) {
+	if (op != OP_SYNC && (r->status = bad_addresses(c, t, op)) != 0) {
 		conn_log(c, "refused with %u: its addresses", r->status);
 		return;
 	}
@@ -335,6 +335,12 @@ request_tunnel(struct conn *c, struct request *r, const struct tsp_tunnel *t)
 		} else
 			ask_lease(c, r, OP_INFO, t);
 		break;
+	case ACTION_LIST:		/* ours: to compare notes */
+		if (c->is_server) {
+			ask_lease(c, r, OP_SYNC, t);
+			break;
+		}
+		/* FALLTHROUGH */
 	default:
 		conn_log(c, "not an action for a server");
 		r->status = STATUS_FORMAT;

@@ -118,10 +118,12 @@ send_job(struct conn *c, struct job *j)
 	int n;
 
 	memset(&tunnel, 0, sizeof(tunnel));
-	tunnel.action = mr->op == OP_CREATE ? ACTION_CREATE : ACTION_DELETE;
+	tunnel.action = mr->op == OP_CREATE ? ACTION_CREATE :
+	    mr->op == OP_DELETE ? ACTION_DELETE : ACTION_LIST;
 	tunnel.has_lifetime = mr->op == OP_CREATE;
 	tunnel.lifetime = mr->lifetime;
-	tunnel.client.flags = EP_PRESENT | EP_V4 | EP_V6;
+	if (mr->op != OP_SYNC)
+		tunnel.client.flags = EP_PRESENT | EP_V4 | EP_V6;
 	tunnel.client.v4 = mr->v4;
 	tunnel.client.v4_length = 32;
 	tunnel.client.v6 = mr->v6;
@@ -213,8 +215,9 @@ tep_frame(struct conn *c, const uint8_t *body, size_t len)
 	}
 	if (code != STATUS_OK)
 		job_done(t, &t->sent, j, (uint32_t)code, NULL);
-	else if (n == 0)
-		job_done(t, &t->sent, j, STATUS_FORMAT, NULL);
+	else if (n == 0 || j->request.op == OP_SYNC)
+		job_done(t, &t->sent, j, j->request.op == OP_SYNC ?
+		    STATUS_OK : STATUS_FORMAT, NULL);
 	else {
 		TAILQ_REMOVE(&t->sent, j, entry);
 		TAILQ_INSERT_TAIL(&t->parsing, j, entry);

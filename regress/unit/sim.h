@@ -23,7 +23,7 @@
 /* Told to a TEP, or its answer. */
 struct sim_job {
 	uint64_t	 job;
-	int		 add, addr, host;
+	int		 add, addr, host;	/* addr -1: notes compared */
 	uint32_t	 lifetime, status, adds;
 };
 
@@ -34,6 +34,8 @@ struct sim_jobs {
 
 struct sim_tep {
 	int		 up;
+	uint32_t	 conn;			/* how many so far */
+	int64_t		 since;			/* the last one */
 	struct in_addr	 v4;
 	struct in6_addr	 v6;
 	struct sim_jobs	 in, out, late;
@@ -90,7 +92,8 @@ struct sim_addr {
 	/* the TEP's entry */
 	int		 host;			/* or -1 */
 	int64_t		 host_until;
-	int		 lossy, orphan;
+	int		 lossy;
+	uint32_t	 named;			/* by which connection */
 	/* the store's record */
 	int		 has_rec;
 	struct lease_rec rec;
@@ -173,6 +176,8 @@ void	 model_node_del(const struct msg_lease_reply *);
 void	 model_put(const struct lease_rec *);
 void	 model_stored(const struct sim_put *);
 void	 model_check_entry(int addr);
+/* The TEP removes an entry that no lease was named for. */
+void	 model_check_unnamed(int addr);
 /* After every step: look at the engine, compare. */
 void	 model_look(void);
 /* All that was sent has come: does every TEP forward what is leased? */

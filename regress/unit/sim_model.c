@@ -451,6 +451,18 @@ model_check_entry(int addr)
 		    a->host, a->told);
 }
 
+void
+model_check_unnamed(int addr)
+{
+	const struct sim_addr *a = &sim.a[addr];
+
+	/* One that was over, and was renewed since, is named again. */
+	if (told_now(a) && a->host == a->told % NHOSTS && !a->doubt &&
+	    !a->lossy && a->state == CTL_BOUND &&
+	    a->stored_at < sim.teps[tep_of(addr)].since)
+		broken("%s is removed, which %d has", name(a), a->told);
+}
+
 /*
  * What the engine shows
  */
@@ -674,9 +686,6 @@ model_loaded(void)
 			loaded(a, &seen[i]);
 		else if (seen[i].state != 0)
 			broken("%s comes from nowhere", name(a));
-		a->orphan = a->host != -1 && (!a->has_rec ||
-		    a->rec.state == REC_CLOSED ||
-		    a->last % NHOSTS != a->host);
 		a->state = seen[i].state;
 		a->owner = seen[i].owner;
 		a->remains = seen[i].remains;
@@ -700,7 +709,7 @@ still_addr(struct sim_addr *a)
 		    "it is over, and nobody was told" :
 		    "it is bound, and nobody knows");
 	if (a->state != CTL_BOUND) {
-		if (host != -1 && !a->orphan)
+		if (host != -1)
 			broken("%s is forwarded, without a lease", name(a));
 		return;
 	}

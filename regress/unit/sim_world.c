@@ -277,15 +277,27 @@ job_take(struct sim_jobs *q, int i)
 }
 
 static void
-tep_does(const struct sim_job *j)
+tep_does(int tep, const struct sim_job *j)
 {
-	struct sim_addr *a = &sim.a[j->addr];
+	struct sim_addr *a;
+	int i;
 
+	if (j->addr == -1) {
+		for (i = 0; i < NADDRS; i++)
+			if (tep_of(i) == tep && sim.a[i].named !=
+			    sim.teps[tep].conn) {
+				model_check_unnamed(i);
+				sim.a[i].host = -1;
+			}
+		return;
+	}
+	a = &sim.a[j->addr];
+	a->named = sim.teps[tep].conn;
 	if (j->add) {
 		a->host = j->host;
 		a->host_until = sim.now + 1000LL * (j->lifetime != 0 ?
 		    j->lifetime : TEP_DEFAULT);
-		a->lossy = a->orphan = 0;
+		a->lossy = 0;
 		model_check_entry(j->addr);
 	} else if (a->host == j->host)
 		a->host = -1;
@@ -303,16 +315,20 @@ tep_works(int tep)
 		return;
 	j = job_take(&t->in, 0);
 	j.status = STATUS_OK;
+	if (j.addr == -1) {
+		tep_does(tep, &j);
+		return;		/* its answer is of no account */
+	}
 	if (luck < 5) {
 		j.status = luck < 3 ? STATUS_TEP : STATUS_UNAVAILABLE;
 		sim.a[j.addr].lossy |= j.add;
 	} else if (luck < 7) {		/* lost before or after it was done */
 		if (luck == 5)
-			tep_does(&j);
+			tep_does(tep, &j);
 		sim.a[j.addr].lossy |= j.add;
 		return;
 	} else
-		tep_does(&j);
+		tep_does(tep, &j);
 	job_put(&t->out, &j);
 }
 
@@ -375,8 +391,8 @@ tep_cut(int tep, int restart)
 
 	for (i = 0; i < t->in.n; i++) {
 		if (i < n)
-			tep_does(&t->in.q[i]);
-		else
+			tep_does(tep, &t->in.q[i]);
+		else if (t->in.q[i].addr != -1)
 			sim.a[t->in.q[i].addr].lossy |= t->in.q[i].add;
 	}
 	t->in.n = 0;
@@ -406,6 +422,8 @@ tep_comes(int tep)
 	if (sim.teps[tep].up)
 		return;
 	sim.teps[tep].up = 1;
+	sim.teps[tep].conn++;
+	sim.teps[tep].since = sim.now;
 	for (i = 0; i < NADDRS; i++)
 		if (tep_of(i) == tep)
 			sim.a[i].lossy = 0;	/* it is told all again */
@@ -527,6 +545,19 @@ store_put(const struct lease_action *x)
  * Actions
  */
 static void
+tep_sync(const struct lease_action *x)
+{
+	struct sim_job j;
+
+	if (x->tep == 0)
+		broken("a local TEP has nothing to compare");
+	memset(&j, 0, sizeof(j));
+	j.addr = -1;
+	if (sim.teps[x->tep].up)
+		job_put(&sim.teps[x->tep].in, &j);
+}
+
+static void
 tep_put(const struct lease_action *x)
 {
 	int i = addr_index(x->v4, "a TEP's job");
@@ -550,7 +581,7 @@ tep_put(const struct lease_action *x)
 	j.adds = a->adds;
 	if (x->tep == 0) {
 		j.status = STATUS_OK;
-		tep_does(&j);
+		tep_does(0, &j);
 		tep_tell(0, &j);
 	} else if (sim.teps[x->tep].up)
 		job_put(&sim.teps[x->tep].in, &j);
@@ -579,6 +610,9 @@ pump(int n)
 		case LA_TEP_DEL:
 			tep_put(&x);
 			model_look();
+			break;
+		case LA_TEP_SYNC:
+			tep_sync(&x);
 			break;
 		case LA_STORE:
 			store_put(&x);

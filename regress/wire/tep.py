@@ -118,9 +118,25 @@ def latest():
     n = len(show('leases'))
     ok(n == many + 1, 'are as many entries: %d' % n)
     new.close()
+    # Notes are compared: what the next connection does not name is nobody's.
+    other.ask('create', v6=node, v4='203.0.113.7', lifetime=60)
+    ok(other.reply().code == 200, 'the other server has an entry too')
+    new = server()
+    for i in (3, 5):
+        new.ask('create', v6='2001:db8:11::%x' % (i + 1),
+                v4='198.51.100.%d' % (i + 40), lifetime=60)
+    new.command('<tunnel action="list" type="v4v6"></tunnel>\r\n')
+    codes = [new.reply().code for i in range(3)]
+    ok(codes == [200] * 3, 'a server names two of its entries, then lists')
+    ok(sorted(l['address'] for l in show('leases')) ==
+       ['198.51.100.43', '198.51.100.45', '203.0.113.7'],
+       'the others are removed, not those of another server')
+    ok(forwarded('198.51.100.44') is None and forwarded('198.51.100.43') ==
+       '2001:db8:11::4', 'nor forwarded')
+    new.close()
     other.close()
     ok(wait(lambda: show('sessions') == []), 'no connection is left')
-    ok(len(show('leases')) == many + 1, 'and the entries stay')
+    ok(len(show('leases')) == 3, 'and the entries stay')
 
 
 strangers()
