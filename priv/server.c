@@ -120,12 +120,12 @@ do_store(const struct lease_action *a)
 static void
 log_reply(const struct msg_lease_reply *r)
 {
-	static const char *const ops[] = {
-		"", "create", "info", "delete", "sync"
-	};
+	static const char *const ops[] = { "", "create", "info", "delete" };
 	const struct pconn *c = conn_find(r->conn);
-	const char *op = r->op <= OP_SYNC ? ops[r->op] : "";
+	const char *op = r->op <= OP_DELETE ? ops[r->op] : "";
 
+	if (r->op == OP_SYNC)
+		return;		/* tep_sync has said it */
 	if (r->status == STATUS_OK)
 		log_info("%s: %s %s, node %s, %u s", c->name, op,
 		    log_in(r->v4), log_in6(&r->v6), r->lifetime);
