@@ -49,8 +49,8 @@ struct child {
 	int64_t		 started;	/* now_ms */
 	int64_t		 backoff;
 	struct event	*timer;
-	struct event	*stuck;		/* pending: its link was full */
-	size_t		 stuck_at;	/* octets that had left it then */
+	int		 full;		/* its link, when it was looked at, */
+	size_t		 written;	/* and the octets that had left it */
 	int		 logfd;		/* its standard error, or -1 */
 	struct event	*log_event;
 	size_t		 log_len;
@@ -59,6 +59,7 @@ struct child {
 
 static struct child	 children[PROC_NPROC];
 static struct event	*quit_timer;
+static struct event	*watch;
 static int		 loaded;	/* the leases are back */
 static int		 verbose;
 static int64_t		 started;	/* of all of it, ms */
@@ -263,7 +264,7 @@ child_closed(struct msglink *l, const char *reason)
 	msglink_free(c->link);
 	c->link = NULL;
 	c->ready = 0;
-	evtimer_del(c->stuck);
+	c->full = 0;
 	child_lost(c);
 	if (c->pid != 0 && reason != NULL)
 		kill(c->pid, SIGKILL);
@@ -507,43 +508,34 @@ child_timer(evutil_socket_t fd, short what, void *arg)
 		child_start(c);
 }
 
-/* It was full: did anything leave it since? */
+/* Whose link was full the last time, and has taken nothing since, is stuck. */
 static void
-child_stuck(evutil_socket_t fd, short what, void *arg)
+child_watch(evutil_socket_t fd, short what, void *arg)
 {
-	struct child *c = arg;
 	struct msglink_stats st;
+	struct child *c;
+	size_t i;
 
 	(void)fd;
 	(void)what;
-	if (c->link == NULL || !msglink_full(c->link))
-		return;
-	msglink_stats(c->link, &st);
-	if (st.written == c->stuck_at && c->pid != 0) {
-		log_warnx("%s (pid %d) has read nothing for %d s: killed",
-		    proc_name(c->id), (int)c->pid, STUCK_MS / 1000);
-		kill(c->pid, SIGKILL);
-	} else {
-		c->stuck_at = st.written;
-		timer_set(c->stuck, STUCK_MS);
-	}
-}
-
-int
-child_is_full(enum proc_id id, void (*drained)(struct msglink *))
-{
-	struct child *c = &children[id];
-	struct msglink_stats st;
-
-	if (c->link == NULL || !msglink_full(c->link))
-		return (0);
-	msglink_on_drained(c->link, drained);
-	if (!evtimer_pending(c->stuck, NULL)) {
+	(void)arg;
+	for (i = 0; i < NCHILD; i++) {
+		c = &children[start_order[i]];
+		if (c->link == NULL || !msglink_full(c->link)) {
+			c->full = 0;
+			continue;
+		}
 		msglink_stats(c->link, &st);
-		c->stuck_at = st.written;
-		timer_set(c->stuck, STUCK_MS);
+		if (c->full && st.written == c->written && c->pid != 0) {
+			log_warnx("%s (pid %d) has read nothing for %d s: "
+			    "killed", proc_name(c->id), (int)c->pid,
+			    STUCK_MS / 1000);
+			kill(c->pid, SIGKILL);
+		}
+		c->full = 1;
+		c->written = st.written;
 	}
-	return (1);
+	timer_set(watch, STUCK_MS);
 }
 
 /*
@@ -639,11 +631,13 @@ child_start_all(void)
 	struct child *c;
 	size_t i;
 
+	if ((watch = evtimer_new(priv.base, child_watch, NULL)) == NULL)
+		fatalx("evtimer_new");
+	timer_set(watch, STUCK_MS);
 	for (i = 0; i < NCHILD; i++) {
 		c = &children[start_order[i]];
 		c->timer = evtimer_new(priv.base, child_timer, c);
-		c->stuck = evtimer_new(priv.base, child_stuck, c);
-		if (c->timer == NULL || c->stuck == NULL)
+		if (c->timer == NULL)
 			fatalx("evtimer_new");
 		/* session waits for the leases: child_loaded */
 		if (c->wanted && c->id != PROC_SESSION)
@@ -714,6 +708,7 @@ child_stop_all(void)
 	struct child *c;
 	size_t i;
 
+	evtimer_del(watch);
 	plane_tun_attach(NULL);
 	for (i = 0; i < NCHILD; i++) {
 		c = &children[start_order[i]];

@@ -1,3 +1,7 @@
+/*
+ * rtnetlink by one socket, opened at the start: each call asks and waits for
+ * the answer, which the kernel gives at once.
+ */
 #include <sys/types.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -15,35 +19,67 @@
 #include "dstmd/dstmd.h"
 #include "priv/netlink.h"
 
-#define BUF_SIZE	32768
+#define BUF_SIZE	32768		/* what a piece of a dump may have */
+#define WAIT_S		5
+#define DUMP_TRIES	5		/* of one that changes under way */
+#define RULES_MAX	100000		/* that a clean removes */
 
 static struct mnl_socket	*nl;
 static uint32_t			 seq;
-static uint8_t			 buf[BUF_SIZE];
+static union {
+	struct nlmsghdr	 align;
+	uint8_t		 data[BUF_SIZE];
+} buf;
 
 int
 netlink_open(void)
 {
-	struct timeval tv = { 5, 0 };	/* the kernel answers at once */
+	struct timeval tv = { WAIT_S, 0 };
 
-	if ((nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC)) == NULL ||
-	    mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) == -1)
+	if ((nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC)) == NULL)
 		return (-1);
-	return (setsockopt(mnl_socket_get_fd(nl), SOL_SOCKET, SO_RCVTIMEO,
-	    &tv, sizeof(tv)));
+	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) == -1 ||
+	    setsockopt(mnl_socket_get_fd(nl), SOL_SOCKET, SO_RCVTIMEO, &tv,
+	    sizeof(tv)) == -1) {
+		mnl_socket_close(nl);
+		nl = NULL;
+		return (-1);
+	}
+	return (0);
 }
 
+/* Begins a request in buf, which holds one at a time. */
 static struct nlmsghdr *
 request(uint16_t type, uint16_t flags)
 {
 	struct nlmsghdr *nh;
 
-	memset(buf, 0, sizeof(buf));
-	nh = mnl_nlmsg_put_header(buf);
+	nh = mnl_nlmsg_put_header(buf.data);
 	nh->nlmsg_type = type;
 	nh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
 	nh->nlmsg_seq = ++seq;
 	return (nh);
+}
+
+/* A piece of the answer to that question: its length, or -1 with errno. */
+static ssize_t
+answer(uint32_t number, int64_t end)
+{
+	ssize_t n;
+
+	while (now_ms() < end) {
+		n = mnl_socket_recvfrom(nl, buf.data, sizeof(buf.data));
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n == -1 && errno == EAGAIN)
+			break;
+		/* What comes too late for an older question has its number. */
+		if (n == -1 || (n >= (ssize_t)sizeof(buf.align) &&
+		    buf.align.nlmsg_seq == number))
+			return (n);
+	}
+	errno = ETIMEDOUT;
+	return (-1);
 }
 
 /* Sends it; what comes back goes to cb. 0, or -1 with the kernel's errno. */
@@ -51,45 +87,106 @@ static int
 talk(struct nlmsghdr *nh, mnl_cb_t cb, void *arg)
 {
 	uint32_t number = nh->nlmsg_seq;
-	unsigned int port = mnl_socket_get_portid(nl);
+	int64_t end = now_ms() + WAIT_S * 1000;
 	ssize_t n;
-	int r = MNL_CB_OK;
+	int r;
 
+	if (nl == NULL) {
+		errno = ENOTCONN;
+		return (-1);
+	}
 	if (mnl_socket_sendto(nl, nh, nh->nlmsg_len) == -1)
 		return (-1);
-	while (r > MNL_CB_STOP) {
-		if ((n = mnl_socket_recvfrom(nl, buf, sizeof(buf))) == -1)
+	do {
+		if ((n = answer(number, end)) == -1)
 			return (-1);
-		r = mnl_cb_run(buf, (size_t)n, number, port, cb, arg);
-		if (r == MNL_CB_ERROR && errno == ESRCH && cb == NULL)
+		r = mnl_cb_run(buf.data, (size_t)n, number,
+		    mnl_socket_get_portid(nl), cb, arg);
+	} while (r > MNL_CB_STOP);
+	return (r == MNL_CB_STOP ? 0 : -1);
+}
+
+/*
+ * Links
+ */
+
+struct link {
+	int		 index;
+	uint32_t	 mtu;
+};
+
+static int
+link_cb(const struct nlmsghdr *nh, void *arg)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nh);
+	struct link *link = arg;
+	const struct nlattr *a;
+
+	if (nh->nlmsg_type != RTM_NEWLINK)
+		return (MNL_CB_OK);
+	link->index = ifi->ifi_index;
+	mnl_attr_for_each(a, nh, sizeof(*ifi))
+		if (mnl_attr_get_type(a) == IFLA_MTU &&
+		    mnl_attr_get_payload_len(a) == sizeof(uint32_t))
+			link->mtu = mnl_attr_get_u32(a);
+	return (MNL_CB_OK);
+}
+
+/* By name, or by index where that is NULL. */
+static int
+link_get(const char *ifname, int index, struct link *link)
+{
+	struct nlmsghdr *nh;
+	struct ifinfomsg *ifi;
+
+	memset(link, 0, sizeof(*link));
+	nh = request(RTM_GETLINK, 0);
+	ifi = mnl_nlmsg_put_extra_header(nh, sizeof(*ifi));
+	ifi->ifi_family = AF_UNSPEC;
+	ifi->ifi_index = index;
+	if (ifname != NULL) {
+		if (ifname[0] == '\0' || strlen(ifname) >= IFNAMSIZ) {
+			errno = ENODEV;
 			return (-1);
-		if (r == MNL_CB_ERROR && errno == EPROTO)
-			r = MNL_CB_OK;	/* of an older question */
+		}
+		mnl_attr_put_strz(nh, IFLA_IFNAME, ifname);
 	}
-	return (r == MNL_CB_ERROR ? -1 : 0);
+	if (talk(nh, link_cb, link) == -1)
+		return (-1);
+	if (link->index <= 0) {
+		errno = ENODEV;
+		return (-1);
+	}
+	return (0);
 }
 
 static int
 index_of(const char *ifname)
 {
-	unsigned int i = if_nametoindex(ifname);
+	struct link link;
 
-	return (i == 0 ? -1 : (int)i);
+	return (link_get(ifname, 0, &link) == -1 ? -1 : link.index);
 }
 
-int
-netlink_link_up(const char *ifname, uint32_t mtu)
+static struct nlmsghdr *
+link_request(uint16_t type, int index, struct ifinfomsg **ifi)
 {
-	struct nlmsghdr *nh = request(RTM_NEWLINK, 0);
-	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nh, sizeof(*ifi));
+	struct nlmsghdr *nh = request(type, 0);
+
+	*ifi = mnl_nlmsg_put_extra_header(nh, sizeof(**ifi));
+	(*ifi)->ifi_family = AF_UNSPEC;
+	(*ifi)->ifi_index = index;
+	return (nh);
+}
+
+/* No link-local address: nothing speaks IPv6 within the tunnel. */
+static int
+link_quiet(int index)
+{
+	struct ifinfomsg *ifi;
+	struct nlmsghdr *nh = link_request(RTM_NEWLINK, index, &ifi);
 	struct nlattr *af, *inet6;
 
-	ifi->ifi_family = AF_UNSPEC;
-	if ((ifi->ifi_index = index_of(ifname)) == -1)
-		return (-1);
-	ifi->ifi_flags = ifi->ifi_change = IFF_UP;
-	mnl_attr_put_u32(nh, IFLA_MTU, mtu);
-	/* no link-local address: nothing speaks IPv6 within the tunnel */
 	af = mnl_attr_nest_start(nh, IFLA_AF_SPEC);
 	inet6 = mnl_attr_nest_start(nh, AF_INET6);
 	mnl_attr_put_u8(nh, IFLA_INET6_ADDR_GEN_MODE,
@@ -100,27 +197,66 @@ netlink_link_up(const char *ifname, uint32_t mtu)
 }
 
 int
+netlink_link_up(const char *ifname, uint32_t mtu)
+{
+	struct ifinfomsg *ifi;
+	struct nlmsghdr *nh;
+	int i;
+
+	if ((i = index_of(ifname)) == -1)
+		return (-1);
+	/* An interface without IPv6 (by sysctl) is quiet as it is. */
+	if (link_quiet(i) == -1)
+		log_debug("%s: IPv6 stays on", ifname);
+	/* Then the MTU: below 1280 the interface has no IPv6 any more. */
+	nh = link_request(RTM_NEWLINK, i, &ifi);
+	ifi->ifi_flags = ifi->ifi_change = IFF_UP;
+	mnl_attr_put_u32(nh, IFLA_MTU, mtu);
+	return (talk(nh, NULL, NULL));
+}
+
+int
+netlink_link_exists(const char *ifname)
+{
+	return (index_of(ifname) != -1);
+}
+
+int
 netlink_link_del(const char *ifname)
 {
-	struct nlmsghdr *nh = request(RTM_DELLINK, 0);
-	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nh, sizeof(*ifi));
+	struct ifinfomsg *ifi;
+	int i;
 
-	ifi->ifi_family = AF_UNSPEC;
-	if ((ifi->ifi_index = index_of(ifname)) == -1)
+	if ((i = index_of(ifname)) == -1)
 		return (-1);
-	return (talk(nh, NULL, NULL));
+	return (talk(link_request(RTM_DELLINK, i, &ifi), NULL, NULL));
+}
+
+/*
+ * IPv4 addresses
+ */
+
+static int
+plen_check(int plen)
+{
+	if (plen >= 0 && plen <= 32)
+		return (0);
+	errno = EINVAL;
+	return (-1);
 }
 
 static int
 addr(uint16_t type, uint16_t flags, const char *ifname, struct in_addr v4,
     int plen)
 {
-	struct nlmsghdr *nh = request(type, flags);
-	struct ifaddrmsg *ifa = mnl_nlmsg_put_extra_header(nh, sizeof(*ifa));
+	struct nlmsghdr *nh;
+	struct ifaddrmsg *ifa;
 	int i;
 
-	if ((i = index_of(ifname)) == -1)
+	if (plen_check(plen) == -1 || (i = index_of(ifname)) == -1)
 		return (-1);
+	nh = request(type, flags);
+	ifa = mnl_nlmsg_put_extra_header(nh, sizeof(*ifa));
 	ifa->ifa_family = AF_INET;
 	ifa->ifa_prefixlen = (uint8_t)plen;
 	ifa->ifa_scope = RT_SCOPE_UNIVERSE;
@@ -143,92 +279,134 @@ netlink_addr_del(const char *ifname, struct in_addr v4, int plen)
 	return (addr(RTM_DELADDR, 0, ifname, v4, plen));
 }
 
-static int
-route(uint16_t type, uint16_t flags, const char *ifname, struct in_addr dst,
-    int plen, struct in_addr src, uint32_t metric, uint32_t table)
+/*
+ * Routes
+ */
+
+static struct nlmsghdr *
+route(uint16_t type, uint16_t flags, struct in_addr dst, int plen,
+    uint32_t metric, uint32_t table)
 {
 	struct nlmsghdr *nh = request(type, flags);
 	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(nh, sizeof(*rtm));
-	int i;
 
-	if ((i = index_of(ifname)) == -1)
-		return (-1);
 	if (table == 0)
 		table = RT_TABLE_MAIN;
 	rtm->rtm_family = AF_INET;
 	rtm->rtm_dst_len = (uint8_t)plen;
 	rtm->rtm_table = table < 256 ? (uint8_t)table : RT_TABLE_UNSPEC;
 	rtm->rtm_protocol = RTPROT_DSTMD;
-	rtm->rtm_scope = RT_SCOPE_LINK;
-	rtm->rtm_type = RTN_UNICAST;
+	rtm->rtm_scope = type == RTM_NEWROUTE ? RT_SCOPE_LINK :
+	    RT_SCOPE_NOWHERE;		/* any */
+	rtm->rtm_type = type == RTM_NEWROUTE ? RTN_UNICAST : RTN_UNSPEC;
 	mnl_attr_put_u32(nh, RTA_TABLE, table);
 	if (plen > 0)
 		mnl_attr_put_u32(nh, RTA_DST, dst.s_addr);
-	if (src.s_addr != 0)
-		mnl_attr_put_u32(nh, RTA_PREFSRC, src.s_addr);
 	if (metric != 0)
 		mnl_attr_put_u32(nh, RTA_PRIORITY, metric);
-	mnl_attr_put_u32(nh, RTA_OIF, (uint32_t)i);
+	return (nh);
+}
+
+static int
+route_new(int index, struct in_addr dst, int plen, struct in_addr src,
+    uint32_t metric, uint32_t table)
+{
+	struct nlmsghdr *nh = route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL,
+	    dst, plen, metric, table);
+
+	if (src.s_addr != 0)
+		mnl_attr_put_u32(nh, RTA_PREFSRC, src.s_addr);
+	mnl_attr_put_u32(nh, RTA_OIF, (uint32_t)index);
 	return (talk(nh, NULL, NULL));
 }
 
+/*
+ * The kernel's own replacement would take the place of anybody's route, which
+ * is not ours to remove and which nobody would put back.
+ */
 int
 netlink_route_add(const char *ifname, struct in_addr dst, int plen,
     struct in_addr src, uint32_t metric, uint32_t table)
 {
-	return (route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, ifname, dst,
-	    plen, src, metric, table));
+	int i;
+
+	if (plen_check(plen) == -1 || (i = index_of(ifname)) == -1)
+		return (-1);
+	if (route_new(i, dst, plen, src, metric, table) == 0)
+		return (0);
+	if (errno != EEXIST)
+		return (-1);
+	if (talk(route(RTM_DELROUTE, 0, dst, plen, metric, table), NULL,
+	    NULL) == -1 && errno != ESRCH)
+		return (-1);
+	return (route_new(i, dst, plen, src, metric, table));
 }
 
 int
 netlink_route_del(const char *ifname, struct in_addr dst, int plen,
     uint32_t metric, uint32_t table)
 {
-	struct in_addr none = { 0 };
+	struct nlmsghdr *nh;
+	int i;
 
-	return (route(RTM_DELROUTE, 0, ifname, dst, plen, none, metric,
-	    table));
+	if (plen_check(plen) == -1 || (i = index_of(ifname)) == -1)
+		return (-1);
+	nh = route(RTM_DELROUTE, 0, dst, plen, metric, table);
+	mnl_attr_put_u32(nh, RTA_OIF, (uint32_t)i);
+	return (talk(nh, NULL, NULL));
 }
 
+/*
+ * Rules
+ */
+
 static struct nlmsghdr *
-rule(uint16_t type, uint16_t flags, uint32_t table)
+rule(uint16_t type, uint16_t flags, uint32_t table, struct fib_rule_hdr **frh)
 {
 	struct nlmsghdr *nh = request(type, flags);
-	struct fib_rule_hdr *frh = mnl_nlmsg_put_extra_header(nh,
-	    sizeof(*frh));
+	struct fib_rule_hdr *h = mnl_nlmsg_put_extra_header(nh, sizeof(*h));
 
-	frh->family = AF_INET;
-	frh->action = FR_ACT_TO_TBL;
-	frh->table = table < 256 ? (uint8_t)table : RT_TABLE_UNSPEC;
+	h->family = AF_INET;
+	h->action = FR_ACT_TO_TBL;
+	h->table = table < 256 ? (uint8_t)table : RT_TABLE_UNSPEC;
 	mnl_attr_put_u32(nh, FRA_TABLE, table);
 	mnl_attr_put_u8(nh, FRA_PROTOCOL, RTPROT_DSTMD);
+	*frh = h;
 	return (nh);
 }
 
 int
 netlink_rule_add(struct in_addr src, uint32_t table)
 {
+	struct fib_rule_hdr *frh;
 	struct nlmsghdr *nh = rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL,
-	    table);
-	struct fib_rule_hdr *frh = mnl_nlmsg_get_payload(nh);
+	    table, &frh);
 
 	frh->src_len = 32;
 	mnl_attr_put_u32(nh, FRA_SRC, src.s_addr);
-	return (talk(nh, NULL, NULL));
+	if (talk(nh, NULL, NULL) == -1 && errno != EEXIST)
+		return (-1);
+	return (0);
 }
 
 int
 netlink_rule_clean(uint32_t table)
 {
+	struct fib_rule_hdr *frh;
 	int i;
 
 	/* One at a time, until the kernel finds no more. */
-	for (i = 0; i < 1000; i++)
-		if (talk(rule(RTM_DELRULE, 0, table), NULL, NULL) == -1)
+	for (i = 0; i < RULES_MAX; i++)
+		if (talk(rule(RTM_DELRULE, 0, table, &frh), NULL, NULL) == -1)
 			return (errno == ENOENT || errno == ESRCH ||
 			    errno == EAFNOSUPPORT ? 0 : -1);
-	return (0);
+	errno = E2BIG;
+	return (-1);
 }
+
+/*
+ * The outer side: IPv6 addresses and MTU
+ */
 
 uint32_t
 netlink_path_mtu(const struct in6_addr *local, const struct in6_addr *peer)
@@ -255,14 +433,12 @@ netlink_path_mtu(const struct in6_addr *local, const struct in6_addr *peer)
 	return (mtu > 0 ? (uint32_t)mtu : 0);
 }
 
-/*
- * Dumps
- */
+/* The interface of an address; or the link-local address of an interface. */
 struct addr_search {
-	const struct in6_addr	*want;
-	int			 index;
-	int			 linklocal;	/* 1: that of index instead */
-	struct in6_addr		 found;
+	const struct in6_addr	*want;		/* NULL: link-local */
+	int			 index;		/* 0: not found */
+	int			 found;
+	struct in6_addr		 linklocal;
 };
 
 static int
@@ -272,19 +448,26 @@ addr_cb(const struct nlmsghdr *nh, void *arg)
 	struct addr_search *s = arg;
 	const struct nlattr *a;
 	struct in6_addr v6;
+	int local = 0;
 
+	if (nh->nlmsg_type != RTM_NEWADDR || ifa->ifa_family != AF_INET6)
+		return (MNL_CB_OK);
+	memset(&v6, 0, sizeof(v6));
+	/* IFA_ADDRESS is the peer's where there is IFA_LOCAL. */
 	mnl_attr_for_each(a, nh, sizeof(*ifa)) {
-		if (mnl_attr_get_type(a) != IFA_ADDRESS ||
+		if ((mnl_attr_get_type(a) != IFA_LOCAL &&
+		    (mnl_attr_get_type(a) != IFA_ADDRESS || local)) ||
 		    mnl_attr_get_payload_len(a) != sizeof(v6))
 			continue;
+		local = mnl_attr_get_type(a) == IFA_LOCAL;
 		memcpy(&v6, mnl_attr_get_payload(a), sizeof(v6));
-		if (!s->linklocal && IN6_ARE_ADDR_EQUAL(&v6, s->want))
-			s->index = (int)ifa->ifa_index;
-		else if (s->linklocal && (int)ifa->ifa_index == s->index &&
-		    IN6_IS_ADDR_LINKLOCAL(&v6)) {
-			s->found = v6;
-			s->linklocal = 2;
-		}
+	}
+	if (s->want != NULL && IN6_ARE_ADDR_EQUAL(&v6, s->want))
+		s->index = (int)ifa->ifa_index;
+	else if (s->want == NULL && !s->found && IN6_IS_ADDR_LINKLOCAL(&v6) &&
+	    (int)ifa->ifa_index == s->index) {
+		s->linklocal = v6;
+		s->found = 1;
 	}
 	return (MNL_CB_OK);
 }
@@ -292,11 +475,20 @@ addr_cb(const struct nlmsghdr *nh, void *arg)
 static int
 addr_dump(struct addr_search *s)
 {
-	struct nlmsghdr *nh = request(RTM_GETADDR, NLM_F_DUMP);
-	struct ifaddrmsg *ifa = mnl_nlmsg_put_extra_header(nh, sizeof(*ifa));
+	struct nlmsghdr *nh;
+	struct ifaddrmsg *ifa;
+	int tries;
 
-	ifa->ifa_family = AF_INET6;
-	return (talk(nh, addr_cb, s));
+	for (tries = 0; tries < DUMP_TRIES; tries++) {
+		nh = request(RTM_GETADDR, NLM_F_DUMP);
+		ifa = mnl_nlmsg_put_extra_header(nh, sizeof(*ifa));
+		ifa->ifa_family = AF_INET6;
+		if (talk(nh, addr_cb, s) == 0)
+			return (0);
+		if (errno != EINTR)
+			return (-1);
+	}
+	return (-1);
 }
 
 static int
@@ -306,7 +498,9 @@ index_of_addr(const struct in6_addr *v6)
 
 	memset(&s, 0, sizeof(s));
 	s.want = v6;
-	if (addr_dump(&s) == -1 || s.index == 0) {
+	if (addr_dump(&s) == -1)
+		return (-1);
+	if (s.index == 0) {
 		errno = EADDRNOTAVAIL;
 		return (-1);
 	}
@@ -319,44 +513,23 @@ netlink_linklocal(const struct in6_addr *v6, struct in6_addr *ll)
 	struct addr_search s;
 
 	memset(&s, 0, sizeof(s));
-	if ((s.index = index_of_addr(v6)) == -1)
+	if ((s.index = index_of_addr(v6)) == -1 || addr_dump(&s) == -1)
 		return (-1);
-	s.linklocal = 1;
-	if (addr_dump(&s) == -1 || s.linklocal != 2)
+	if (!s.found) {
+		errno = EADDRNOTAVAIL;
 		return (-1);
-	*ll = s.found;
+	}
+	*ll = s.linklocal;
 	return (0);
-}
-
-static int
-mtu_cb(const struct nlmsghdr *nh, void *arg)
-{
-	const struct nlattr *a;
-
-	if (nh->nlmsg_type != RTM_NEWLINK)
-		return (MNL_CB_OK);
-	mnl_attr_for_each(a, nh, sizeof(struct ifinfomsg))
-		if (mnl_attr_get_type(a) == IFLA_MTU &&
-		    mnl_attr_get_payload_len(a) == sizeof(uint32_t))
-			*(uint32_t *)arg = mnl_attr_get_u32(a);
-	return (MNL_CB_OK);
 }
 
 uint32_t
 netlink_addr_mtu(const struct in6_addr *v6)
 {
-	struct nlmsghdr *nh;
-	struct ifinfomsg *ifi;
-	uint32_t mtu = 0;
+	struct link link;
 	int i;
 
-	if ((i = index_of_addr(v6)) == -1)
+	if ((i = index_of_addr(v6)) == -1 || link_get(NULL, i, &link) == -1)
 		return (0);
-	nh = request(RTM_GETLINK, 0);
-	ifi = mnl_nlmsg_put_extra_header(nh, sizeof(*ifi));
-	ifi->ifi_family = AF_UNSPEC;
-	ifi->ifi_index = i;
-	if (talk(nh, mtu_cb, &mtu) == -1)
-		return (0);
-	return (mtu);
+	return (link.mtu);
 }

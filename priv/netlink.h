@@ -14,18 +14,23 @@
 #define RTPROT_DSTMD	213
 
 int	 netlink_open(void);	/* before the sandbox; keeps its socket */
+/* Up, with that MTU, without an IPv6 link-local address. */
 int	 netlink_link_up(const char *ifname, uint32_t mtu);
+/* Is it there? 1 or 0. */
+int	 netlink_link_exists(const char *);
 int	 netlink_link_del(const char *ifname);
 /* Address with prefix length; already there is success. */
 int	 netlink_addr_add(const char *ifname, struct in_addr, int plen);
 int	 netlink_addr_del(const char *ifname, struct in_addr, int plen);
 /* Route dst/plen by the interface; src is preferred source where not 0;
- * table 0: main. Replaces its own. */
+ * table 0: main. Replaces its own; another's of the same destination,
+ * metric and table stays, and is EEXIST. */
 int	 netlink_route_add(const char *ifname, struct in_addr dst, int plen,
 	    struct in_addr src, uint32_t metric, uint32_t table);
+/* Its own alone; metric 0: whatever metric. */
 int	 netlink_route_del(const char *ifname, struct in_addr dst, int plen,
 	    uint32_t metric, uint32_t table);
-/* Policy rule: packets from src (a /32) look up table. */
+/* Policy rule: packets from src (a /32) look up table; there is success. */
 int	 netlink_rule_add(struct in_addr src, uint32_t table);
 /* Removes every rule that is RTPROT_DSTMD for that table (a crash's rests). */
 int	 netlink_rule_clean(uint32_t table);

@@ -15,6 +15,7 @@
 #include "priv/priv.h"
 
 #define RETRY_MS	30000	/* after the host refused the configuration */
+#define GONE_MS		1000	/* after somebody removed the interface */
 #define STOP_MS		5000	/* for the server's answer to our delete */
 #define MTU_MIN		1240	/* 1280 - 40: what every IPv6 path carries */
 
@@ -153,7 +154,12 @@ host_route(const struct conf_node *conf, struct in_addr v4)
 		return (0);
 	if (netlink_route_add(conf->ifname, any, 0, v4, conf->metric,
 	    conf->table) == -1) {
-		log_warn("IPv4 default route by %s", conf->ifname);
+		if (errno == EEXIST)
+			log_warnx("there is another IPv4 default route of "
+			    "this metric, which is not ours to replace: "
+			    "configure another metric, or a table");
+		else
+			log_warn("IPv4 default route by %s", conf->ifname);
 		return (-1);
 	}
 	if (conf->table != 0 && netlink_rule_add(v4, conf->table) == -1) {
@@ -328,6 +334,18 @@ node_down(void)
 {
 	node_unconfigure("dstmd ends");
 	state = NODE_OFF;
+}
+
+void
+node_gone(void)
+{
+	/* The tunnel process may have been taken over: the kernel knows. */
+	if (state != NODE_UP || netlink_link_exists(node_conf()->ifname))
+		return;
+	log_warnx("somebody has removed the interface %s",
+	    node_conf()->ifname);
+	node_unconfigure("its interface is gone");
+	timer_set(timer, GONE_MS);
 }
 
 int

@@ -47,11 +47,6 @@ void	 child_set_verbose(int);
 /* The link to a process, or NULL while there is none. */
 struct msglink	*child_link(enum proc_id);
 int	 child_is_up(enum proc_id);	/* has said MSG_READY */
-/*
- * Is the link to it full? Then drained is called when it no longer is; a
- * process that takes nothing for STUCK_MS meanwhile is killed.
- */
-int	 child_is_full(enum proc_id, void (*drained)(struct msglink *));
 /* Row for dstmctl: 1, or 0 where that process does not exist here. */
 int	 child_info(enum proc_id, struct msg_ctl_process *);
 /* Reopens the secrets for auth (SIGHUP). */
@@ -130,6 +125,8 @@ void	 tep_request(struct pconn *, const struct msg_lease_request *);
 int	 tep_walk(struct in_addr, struct msg_ctl_lease *);
 /* Device of TEP i: 1, or 0 it is not ours. */
 int	 tep_dev(uint32_t, struct plane_dev *);
+/* A device's interface was removed, says tunnel: of a TEP or of the node. */
+void	 tep_gone(struct msglink *, struct msg *);
 /* One of our own outer addresses: a server's, a TEP's. */
 int	 tep_is_own(const struct in6_addr *);
 
@@ -146,6 +143,7 @@ void	 node_stopped(struct msglink *, struct msg *);
 /* dstmctl release: NULL under way, else why not. */
 const char	*node_release(void);
 void	 node_down(void);		/* at the end: all undone */
+void	 node_gone(void);		/* its interface was removed */
 int	 node_row(struct msg_ctl_lease *);
 int	 node_dev(struct plane_dev *);	/* 1: it is up */
 

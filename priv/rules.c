@@ -46,6 +46,8 @@ const struct msg_rule	 priv_rules[] = {
 
 	{ MSG_TUNNEL_ENTRY, TUNNEL, sizeof(struct msg_tunnel_entry), 0, 0,
 	    plane_tun_entry },
+	{ MSG_TUNNEL_GONE, TUNNEL, sizeof(struct msg_tunnel_dev), 0, 0,
+	    tep_gone },
 	{ MSG_TUNNEL_STATS, TUNNEL, sizeof(struct msg_tunnel_stats), 0, 0,
 	    plane_tun_stats },
 };

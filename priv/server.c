@@ -160,6 +160,20 @@ server_drained(struct msglink *l)
 	server_pump();
 }
 
+static int
+is_full(enum lease_dest dest)
+{
+	struct msglink *l = NULL;
+
+	/* The plane keeps what its process has not taken yet. */
+	if (dest != LD_PLANE)
+		l = child_link(dest == LD_STORE ? PROC_STORE : PROC_SESSION);
+	if (l == NULL || !msglink_full(l))
+		return (0);
+	msglink_on_drained(l, server_drained);
+	return (1);
+}
+
 static void
 carry_out(const struct lease_action *a)
 {
@@ -193,12 +207,8 @@ carry_out(const struct lease_action *a)
 void
 server_pump(void)
 {
-	static const struct {
-		enum lease_dest	 dest;
-		enum proc_id	 by;
-	} order[] = {
-		{ LD_PLANE, PROC_TUNNEL }, { LD_STORE, PROC_STORE },
-		{ LD_SESSION, PROC_SESSION },
+	static const enum lease_dest order[] = {
+		LD_PLANE, LD_STORE, LD_SESSION
 	};
 	struct lease_action a;
 	int64_t next;
@@ -207,8 +217,7 @@ server_pump(void)
 	if (engine == NULL || priv.quitting)
 		return;
 	for (i = 0; i < sizeof(order) / sizeof(order[0]); i++)
-		while (!child_is_full(order[i].by, server_drained) &&
-		    lease_action(engine, order[i].dest, &a))
+		while (!is_full(order[i]) && lease_action(engine, order[i], &a))
 			carry_out(&a);
 	if ((next = lease_deadline(engine)) != -1)
 		timer_set(deadline, next - now_ms());

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 #include <sys/tree.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@
 
 #define TEP_LIFETIME	1440		/* s, where absent: the draft's DTD */
 #define TEP_ENTRY_MAX	(1 << 20)
+#define REOPEN_MS	1000		/* after an interface was removed */
+#define REOPEN_AGAIN	10000
 
 struct tep_entry {
 	RB_ENTRY(tep_entry)	 by_v4;
@@ -50,6 +53,8 @@ static struct timers	 timers = RB_INITIALIZER(&timers);
 static uint32_t		 nentries;
 static struct event	*expiry;
 static struct plane_dev	 devs[TEP_MAX];	/* by TEP; ifname "": remote */
+static uint8_t		 gone[TEP_MAX];	/* its interface was removed */
+static struct event	*reopening;
 
 RB_PROTOTYPE(entries, tep_entry, by_v4, entry_cmp)
 RB_PROTOTYPE(timers, tep_entry, by_time, timer_cmp)
@@ -89,6 +94,8 @@ tep_expire(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
+	if (priv.quitting)
+		return;
 	while ((e = RB_MIN(timers, &timers)) != NULL && e->until <= now_ms()) {
 		v4.s_addr = htonl(e->v4);
 		log_info("entry of %s for server %s expired", log_in(v4),
@@ -111,17 +118,24 @@ tep_mtu(const struct conf_tep *tep)
 	return (mtu - OUTER_OVERHEAD);
 }
 
-static void
+static int
 route_into(const struct conf_tep *tep, struct in_addr dst, int plen)
 {
 	struct in_addr none = { 0 };
 
-	if (netlink_route_add(tep->ifname, dst, plen, none, 0, 0) == -1)
-		fatal("route of %s/%d to %s", log_in(dst), plen, tep->ifname);
+	if (netlink_route_add(tep->ifname, dst, plen, none, 0, 0) == 0)
+		return (0);
+	if (errno == EEXIST)
+		log_warnx("TEP %s: there is another route of %s/%d, which is "
+		    "not ours to replace", tep->name, log_in(dst), plen);
+	else
+		log_warn("TEP %s: route of %s/%d to %s", tep->name,
+		    log_in(dst), plen, tep->ifname);
+	return (-1);
 }
 
 /* A range is a few aligned blocks: a route for each. */
-static void
+static int
 route_range(const struct conf_tep *tep, const struct conf_range *range)
 {
 	uint64_t lo = ntohl(range->lo.s_addr), hi = ntohl(range->hi.s_addr);
@@ -138,13 +152,15 @@ route_range(const struct conf_tep *tep, const struct conf_range *range)
 			plen--;
 		}
 		dst.s_addr = htonl((uint32_t)lo);
-		route_into(tep, dst, plen);
+		if (route_into(tep, dst, plen) == -1)
+			return (-1);
 		lo += size;
 	}
+	return (0);
 }
 
 /* Routes of what this TEP's nodes may hold lead into its device. */
-static void
+static int
 tep_routes(uint32_t i)
 {
 	const struct conf *conf = priv.conf;
@@ -154,11 +170,28 @@ tep_routes(uint32_t i)
 	for (j = 0; j < conf->npools; j++)
 		for (k = 0; conf->pools[j].tep == i &&
 		    k < conf->pools[j].nranges; k++)
-			route_range(tep, &conf->pools[j].ranges[k]);
+			if (route_range(tep, &conf->pools[j].ranges[k]) == -1)
+				return (-1);
 	for (j = 0; j < tep->npeers; j++)
 		for (k = 0; k < tep->peers[j].nprefixes; k++)
-			route_into(tep, tep->peers[j].prefixes[k].addr,
-			    tep->peers[j].prefixes[k].len);
+			if (route_into(tep, tep->peers[j].prefixes[k].addr,
+			    tep->peers[j].prefixes[k].len) == -1)
+				return (-1);
+	return (0);
+}
+
+/* What its interface has beside its entries. */
+static int
+tep_dress(uint32_t i)
+{
+	const struct conf_tep *tep = &priv.conf->teps[i];
+
+	if (netlink_addr_add(tep->ifname, tep->addr4, 32) == -1) {
+		log_warn("TEP %s: address %s on %s", tep->name,
+		    log_in(tep->addr4), tep->ifname);
+		return (-1);
+	}
+	return (tep_routes(i));
 }
 
 static void
@@ -176,12 +209,62 @@ tep_open(uint32_t i)
 	strlcpy(dev->ifname, tep->ifname, sizeof(dev->ifname));
 	if (priv.plane->open(dev) == -1)
 		fatalx("TEP %s: cannot open its tunnel", tep->name);
-	if (netlink_addr_add(tep->ifname, tep->addr4, 32) == -1)
-		fatal("TEP %s: address %s on %s", tep->name,
-		    log_in(tep->addr4), tep->ifname);
-	tep_routes(i);
+	if (tep_dress(i) == -1)
+		fatalx("TEP %s: cannot set up %s", tep->name, tep->ifname);
 	log_info("TEP %s: %s and %s, interface %s, inner MTU %u", tep->name,
 	    log_in6(&tep->addr6), log_in(tep->addr4), tep->ifname, dev->mtu);
+}
+
+/*
+ * Somebody removed an interface of ours: it is made again, after a moment,
+ * and again until that works.
+ */
+static void
+tep_reopen(evutil_socket_t fd, short what, void *arg)
+{
+	uint32_t i;
+	int again = 0;
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (priv.quitting)
+		return;
+	for (i = 0; i < TEP_MAX; i++) {
+		if (!gone[i])
+			continue;
+		if ((!netlink_link_exists(devs[i].ifname) &&
+		    priv.plane->reopen(i) == -1) || tep_dress(i) == -1) {
+			again = 1;
+			continue;
+		}
+		gone[i] = 0;
+		log_info("TEP %s: interface %s is there again",
+		    priv.conf->teps[i].name, devs[i].ifname);
+	}
+	if (again)
+		timer_set(reopening, REOPEN_AGAIN);
+}
+
+void
+tep_gone(struct msglink *l, struct msg *m)
+{
+	struct msg_tunnel_dev md;
+	struct plane_dev pd;
+
+	(void)l;
+	memcpy(&md, m->data, sizeof(md));
+	if (md.dev == NODE_DEV) {
+		node_gone();
+		return;
+	}
+	/* It may have been taken over: the kernel knows. */
+	if (!tep_dev(md.dev, &pd) || netlink_link_exists(pd.ifname))
+		return;
+	log_warnx("TEP %s: somebody has removed its interface %s",
+	    priv.conf->teps[md.dev].name, pd.ifname);
+	gone[md.dev] = 1;
+	timer_set(reopening, REOPEN_MS);
 }
 
 void
@@ -189,6 +272,8 @@ tep_init(void)
 {
 	uint32_t i;
 
+	if ((reopening = evtimer_new(priv.base, tep_reopen, NULL)) == NULL)
+		fatalx("evtimer_new");
 	if ((expiry = evtimer_new(priv.base, tep_expire, NULL)) == NULL)
 		fatalx("evtimer_new");
 	for (i = 0; i < priv.conf->nteps; i++)

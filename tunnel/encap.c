@@ -7,12 +7,15 @@
 
 #include "tunnel/tunnel.h"
 
+#define IPV4_MIN	20
+#define FRAGMENT	0x3fff	/* more fragments, or an offset */
 #define TCP		6
 #define TCP_MIN		20
 #define FLAG_SYN	0x02
 #define OPT_END		0
 #define OPT_NOP		1
 #define OPT_MSS		2
+#define MSS_LEAST	64
 #define ECN_MASK	3
 #define ECN_NOT		0
 #define ECN_ECT1	1
@@ -50,11 +53,11 @@ ipv4_check(const uint8_t *p, size_t len)
 {
 	size_t header, total;
 
-	if (len < 20 || p[0] >> 4 != 4)
+	if (len < IPV4_MIN || p[0] >> 4 != 4)
 		return (0);
 	header = (size_t)(p[0] & 15) * 4;
 	total = get16(p + 2);
-	if (header < 20 || total < header || total > len)
+	if (header < IPV4_MIN || total < header || total > len)
 		return (0);
 	return (total);
 }
@@ -86,18 +89,23 @@ find_mss(uint8_t *tcp, size_t len)
 void
 ipv4_clamp_mss(uint8_t *p, size_t len, uint32_t mtu)
 {
-	size_t header = (size_t)(p[0] & 15) * 4;
-	uint8_t *tcp = p + header, *mss;
+	uint8_t *tcp, *mss;
 	uint16_t old, new, a, b;
+	size_t header;
 
-	if (p[9] != TCP || (get16(p + 6) & 0x1fff) != 0 ||
-	    len < header + TCP_MIN || (tcp[13] & FLAG_SYN) == 0 ||
-	    mtu < 40 + 64)
+	if (len < IPV4_MIN || p[9] != TCP || (get16(p + 6) & FRAGMENT) != 0 ||
+	    mtu < IPV4_MIN + TCP_MIN + MSS_LEAST)
+		return;
+	header = (size_t)(p[0] & 15) * 4;
+	tcp = p + header;
+	if (header < IPV4_MIN || len < header + TCP_MIN ||
+	    (tcp[13] & FLAG_SYN) == 0)
 		return;
 	if ((mss = find_mss(tcp, len - header)) == NULL)
 		return;
 	old = get16(mss);
-	new = (uint16_t)(mtu - 40 > 0xffff ? 0xffff : mtu - 40);
+	mtu -= IPV4_MIN + TCP_MIN;
+	new = (uint16_t)(mtu > 0xffff ? 0xffff : mtu);
 	if (old <= new)
 		return;
 	put16(mss, new);
@@ -120,10 +128,13 @@ ecn_encap(uint8_t tos)
 int
 ecn_decap(uint8_t *p, size_t len, uint8_t outer)
 {
-	uint8_t inner = p[1] & ECN_MASK, tos = p[1];
+	uint8_t inner, tos;
 	uint16_t old;
 
-	(void)len;
+	if (len < IPV4_MIN)
+		return (-1);
+	tos = p[1];
+	inner = tos & ECN_MASK;
 	outer &= ECN_MASK;
 	if (outer == ECN_CE && inner == ECN_NOT)
 		return (-1);

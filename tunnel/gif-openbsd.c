@@ -142,6 +142,14 @@ gif_del(uint32_t dev, struct in_addr v4)
 }
 
 /* The kernel counts packets of the interface, not of the entry. */
+/* No tunnel process tells of it: an entry's interface is made by gif_add. */
+static int
+gif_reopen(uint32_t dev)
+{
+	(void)dev;
+	return (-1);
+}
+
 static void
 gif_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
     plane_page_cb on_page, void *arg)
@@ -164,6 +172,6 @@ gif_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
 }
 
 const struct plane	 plane_gif = {
-	"gif", gif_open, gif_close, gif_add, gif_del, gif_list
+	"gif", gif_open, gif_close, gif_reopen, gif_add, gif_del, gif_list
 };
 #endif /* __OpenBSD__ */

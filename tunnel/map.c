@@ -17,6 +17,29 @@ struct tunnel_map {
 	uint32_t		 nslots, count, seed;
 };
 
+static uint32_t
+home(const struct tunnel_map *m, struct in_addr v4)
+{
+	uint32_t h = v4.s_addr ^ m->seed;
+
+	/* Pools are runs of addresses: every bit must reach the lowest. */
+	h = (h ^ h >> 16) * 0x85ebca6bU;
+	h = (h ^ h >> 13) * 0xc2b2ae35U;
+	return ((h ^ h >> 16) & (m->nslots - 1));
+}
+
+/* The slot of v4, or the empty one where it would be. */
+static uint32_t
+probe(const struct tunnel_map *m, struct in_addr v4)
+{
+	uint32_t i = home(m, v4);
+
+	while (m->slots[i].v4.s_addr != 0 &&
+	    m->slots[i].v4.s_addr != v4.s_addr)
+		i = (i + 1) & (m->nslots - 1);
+	return (i);
+}
+
 static void
 grow(struct tunnel_map *m, uint32_t nslots)
 {
@@ -26,12 +49,9 @@ grow(struct tunnel_map *m, uint32_t nslots)
 	if ((m->slots = calloc(nslots, sizeof(*m->slots))) == NULL)
 		fatal(NULL);
 	m->nslots = nslots;
-	m->count = 0;
 	for (i = 0; i < n; i++)
-		if (old[i].v4.s_addr != 0) {
-			tunnel_map_add(m, old[i].v4, &old[i].v6);
-			*tunnel_map_find(m, old[i].v4) = old[i];
-		}
+		if (old[i].v4.s_addr != 0)
+			m->slots[probe(m, old[i].v4)] = old[i];
 	free(old);
 }
 
@@ -56,26 +76,6 @@ tunnel_map_free(struct tunnel_map *m)
 	free(m);
 }
 
-static uint32_t
-home(const struct tunnel_map *m, struct in_addr v4)
-{
-	uint32_t h = (v4.s_addr ^ m->seed) * 0x9e3779b1U;
-
-	return ((h ^ h >> 15) & (m->nslots - 1));
-}
-
-/* The slot of v4, or the empty one where it would be. */
-static uint32_t
-probe(const struct tunnel_map *m, struct in_addr v4)
-{
-	uint32_t i = home(m, v4);
-
-	while (m->slots[i].v4.s_addr != 0 &&
-	    m->slots[i].v4.s_addr != v4.s_addr)
-		i = (i + 1) & (m->nslots - 1);
-	return (i);
-}
-
 struct tunnel_entry *
 tunnel_map_find(struct tunnel_map *m, struct in_addr v4)
 {
@@ -98,11 +98,12 @@ tunnel_map_add(struct tunnel_map *m, struct in_addr v4,
 	if (m->count >= m->nslots / 4 * 3)
 		grow(m, m->nslots * 2);
 	e = &m->slots[probe(m, v4)];
-	if (e->v4.s_addr == 0) {
-		memset(e, 0, sizeof(*e));
-		e->v4 = v4;
+	if (e->v4.s_addr == 0)
 		m->count++;
-	}
+	else if (IN6_ARE_ADDR_EQUAL(&e->v6, v6))
+		return;
+	memset(e, 0, sizeof(*e));
+	e->v4 = v4;
 	e->v6 = *v6;
 }
 

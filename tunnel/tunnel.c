@@ -16,8 +16,9 @@
 #include "dstmd/msg.h"
 #include "tunnel/tunnel.h"
 
-#define BATCH		64
+#define BATCH		64	/* packets of one device, then others */
 #define PACKET_MAX	65536
+#define STRIDE		(PACKET_MAX + 320)	/* not all in one cache set */
 #define PAGE_MAX	256
 
 struct device {
@@ -33,15 +34,43 @@ union control {
 	uint8_t		 buf[CMSG_SPACE(sizeof(int))];
 };
 
-static struct event_base	*base;
-static struct device		 devices[TUNNEL_DEV_MAX];
+/*
+ * One batch in each direction, shared by all devices: the loop has one
+ * thread, and a batch ends with the callback that began it.
+ */
+struct batch {
+	uint8_t			 packets[BATCH][STRIDE];
+	struct mmsghdr		 msgs[BATCH];
+	struct iovec		 iovs[BATCH];
+	struct sockaddr_in6	 names[BATCH];
+	union control		 controls[BATCH];
+	struct tunnel_entry	*entries[BATCH];	/* out */
+};
 
-/* One batch, shared by all devices: the loop has one thread. */
-static uint8_t			 packets[BATCH][PACKET_MAX];
-static struct mmsghdr		 msgs[BATCH];
-static struct iovec		 iovs[BATCH];
-static struct sockaddr_in6	 names[BATCH];
-static union control		 controls[BATCH];
+static struct event_base	*base;
+static struct msglink		*parent;
+static struct device		 devices[TUNNEL_DEV_MAX];
+static struct batch		 out, in;
+
+static void
+batch_init(struct batch *b)
+{
+	struct msghdr *mh;
+	int i;
+
+	for (i = 0; i < BATCH; i++) {
+		mh = &b->msgs[i].msg_hdr;
+		b->names[i].sin6_family = AF_INET6;
+		b->iovs[i].iov_base = b->packets[i];
+		b->iovs[i].iov_len = PACKET_MAX;
+		mh->msg_name = &b->names[i];
+		mh->msg_namelen = sizeof(b->names[i]);
+		mh->msg_iov = &b->iovs[i];
+		mh->msg_iovlen = 1;
+		mh->msg_control = &b->controls[i];
+		mh->msg_controllen = sizeof(b->controls[i].buf);
+	}
+}
 
 static struct in_addr
 addr_at(const uint8_t *p)
@@ -50,6 +79,24 @@ addr_at(const uint8_t *p)
 
 	memcpy(&a, p, sizeof(a));
 	return (a);
+}
+
+/*
+ * What ICMPv6 said of packets that we sent. The socket asks for it
+ * (IPV6_RECVERR), as only then the kernel learns a smaller path MTU by a raw
+ * socket. Nothing is in it for us, but it takes of the receive buffer.
+ */
+static void
+drain_errors(const struct device *d)
+{
+	struct msghdr mh;
+	int i;
+
+	for (i = 0; i < BATCH; i++) {
+		memset(&mh, 0, sizeof(mh));
+		if (recvmsg(d->sock, &mh, MSG_ERRQUEUE | MSG_DONTWAIT) == -1)
+			return;
+	}
 }
 
 /*
@@ -70,87 +117,118 @@ entry_out(struct device *d, const uint8_t *p)
 	return (e);
 }
 
-/* Adds packet i of the batch as message n. */
+/* Packet n of the batch leaves to e's far end. */
 static void
-batch_out(unsigned int n, unsigned int i, size_t len,
-    const struct tunnel_entry *e, uint8_t tclass)
+batch_out(unsigned int n, size_t len, struct tunnel_entry *e, int tclass)
 {
-	struct cmsghdr *c;
-	int v = tclass;
+	struct msghdr *mh = &out.msgs[n].msg_hdr;
+	struct cmsghdr *c = &out.controls[n].align;
 
-	iovs[n].iov_base = packets[i];
-	iovs[n].iov_len = len;
-	memset(&names[n], 0, sizeof(names[n]));
-	names[n].sin6_family = AF_INET6;
-	names[n].sin6_addr = e->v6;
-	memset(&msgs[n], 0, sizeof(msgs[n]));
-	msgs[n].msg_hdr.msg_name = &names[n];
-	msgs[n].msg_hdr.msg_namelen = sizeof(names[n]);
-	msgs[n].msg_hdr.msg_iov = &iovs[n];
-	msgs[n].msg_hdr.msg_iovlen = 1;
-	if (v == 0)
+	out.entries[n] = e;
+	out.iovs[n].iov_len = len;
+	out.names[n].sin6_addr = e->v6;
+	mh->msg_controllen = 0;
+	if (tclass == 0)
 		return;
-	memset(&controls[n], 0, sizeof(controls[n]));
-	msgs[n].msg_hdr.msg_control = &controls[n];
-	msgs[n].msg_hdr.msg_controllen = sizeof(controls[n].buf);
-	c = CMSG_FIRSTHDR(&msgs[n].msg_hdr);
+	mh->msg_controllen = sizeof(out.controls[n].buf);
 	c->cmsg_level = IPPROTO_IPV6;
 	c->cmsg_type = IPV6_TCLASS;
-	c->cmsg_len = CMSG_LEN(sizeof(v));
-	memcpy(CMSG_DATA(c), &v, sizeof(v));
+	c->cmsg_len = CMSG_LEN(sizeof(tclass));
+	memcpy(CMSG_DATA(c), &tclass, sizeof(tclass));
 }
 
-/* A packet that the network refuses is lost, as on any link. */
+static void
+count_out(unsigned int from, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = from; i < from + n; i++) {
+		out.entries[i]->out_packets++;
+		out.entries[i]->out_bytes += out.iovs[i].iov_len;
+	}
+}
+
+/*
+ * A packet that the network refuses is lost, as on any link. An ICMPv6
+ * error that waits on the socket fails the next send, whatever its packet:
+ * once in a batch that one is sent again.
+ */
 static void
 send_batch(struct device *d, unsigned int n)
 {
 	unsigned int done = 0;
-	int r;
+	int r, again = 1;
 
 	while (done < n) {
-		r = sendmmsg(d->sock, msgs + done, n - done, MSG_DONTWAIT);
+		r = sendmmsg(d->sock, out.msgs + done, n - done, MSG_DONTWAIT);
 		if (r > 0) {
+			count_out(done, (unsigned int)r);
 			done += (unsigned int)r;
-			continue;
+			if (done < n)
+				drain_errors(d);
+		} else if (errno == EAGAIN) {
+			d->drops[DROP_QUEUE] += n - done;
+			return;
+		} else if (again) {
+			drain_errors(d);
+			again = 0;
+		} else {
+			d->drops[DROP_QUEUE]++;
+			done++;
 		}
-		if (errno == EINTR)
-			continue;
-		d->drops[DROP_QUEUE]++;
-		done++;
 	}
+}
+
+/* The packet at out.packets[n]: 1 it is to be sent, 0 it is dropped. */
+static int
+packet_out(struct device *d, unsigned int n, size_t size)
+{
+	uint8_t *p = out.packets[n];
+	struct tunnel_entry *e;
+	size_t len;
+
+	if ((len = ipv4_check(p, size)) == 0) {
+		/* IPv6 of the host's own, on any new interface */
+		if (size == 0 || p[0] >> 4 != 6)
+			d->drops[DROP_MALFORMED]++;
+		return (0);
+	}
+	if ((e = entry_out(d, p)) == NULL)
+		return (0);
+	ipv4_clamp_mss(p, len, d->conf.mtu);
+	batch_out(n, len, e, ecn_encap(p[1]));
+	return (1);
+}
+
+/* Somebody has removed the interface; waiting for it would be a loop. */
+static void
+tun_gone(struct device *d)
+{
+	msg_put(parent, MSG_TUNNEL_GONE, &d->conf, sizeof(d->conf));
+	log_info("interface of tunnel %u is gone: %s", d->conf.dev,
+	    strerror(errno));
+	event_free(d->ev_tun);
+	d->ev_tun = NULL;
 }
 
 static void
 on_tun(evutil_socket_t fd, short what, void *arg)
 {
 	struct device *d = arg;
-	struct tunnel_entry *e;
 	unsigned int i, n = 0;
 	ssize_t r;
-	size_t len;
 
 	(void)what;
 	for (i = 0; i < BATCH; i++) {
-		r = read((int)fd, packets[i], PACKET_MAX);
-		if (r <= 0)
+		r = read((int)fd, out.packets[n], PACKET_MAX);
+		if (r == -1) {
+			if (errno != EAGAIN && errno != EINTR)
+				tun_gone(d);
 			break;
-		if ((len = ipv4_check(packets[i], (size_t)r)) == 0) {
-			/* IPv6 of the host's own, on any new interface */
-			if (packets[i][0] >> 4 != 6)
-				d->drops[DROP_MALFORMED]++;
-			continue;
 		}
-		if ((e = entry_out(d, packets[i])) == NULL)
-			continue;
-		ipv4_clamp_mss(packets[i], len, d->conf.mtu);
-		e->out_packets++;
-		e->out_bytes += len;
-		batch_out(n++, i, len, e, ecn_encap(packets[i][1]));
+		n += (unsigned int)packet_out(d, n, (size_t)r);
 	}
-	if (d->sock != -1)
-		send_batch(d, n);
-	else
-		d->drops[DROP_QUEUE] += n;
+	send_batch(d, n);
 }
 
 /*
@@ -188,56 +266,55 @@ traffic_class(struct msghdr *mh)
 }
 
 static void
-packet_in(struct device *d, unsigned int i)
+packet_in(struct device *d, int i)
 {
 	struct tunnel_entry *e;
-	uint8_t *p = packets[i];
+	uint8_t *p = in.packets[i];
 	size_t len;
 
-	if ((len = ipv4_check(p, msgs[i].msg_len)) == 0) {
+	if ((len = ipv4_check(p, in.msgs[i].msg_len)) == 0) {
 		d->drops[DROP_MALFORMED]++;
 		return;
 	}
-	if ((e = entry_in(d, p, &names[i].sin6_addr)) == NULL)
+	if ((e = entry_in(d, p, &in.names[i].sin6_addr)) == NULL)
 		return;
-	if (ecn_decap(p, len, traffic_class(&msgs[i].msg_hdr)) == -1) {
+	if (ecn_decap(p, len, traffic_class(&in.msgs[i].msg_hdr)) == -1) {
 		d->drops[DROP_ECN]++;
 		return;
 	}
 	ipv4_clamp_mss(p, len, d->conf.mtu);
+	if (write(d->tun, p, len) == -1) {
+		d->drops[DROP_QUEUE]++;
+		return;
+	}
 	e->in_packets++;
 	e->in_bytes += len;
-	if (d->tun == -1 || write(d->tun, p, len) == -1)
-		d->drops[DROP_QUEUE]++;
 }
 
 static void
 on_sock(evutil_socket_t fd, short what, void *arg)
 {
 	struct device *d = arg;
+	struct msghdr *mh;
 	int i, n;
 
 	(void)what;
 	for (i = 0; i < BATCH; i++) {
-		iovs[i].iov_base = packets[i];
-		iovs[i].iov_len = PACKET_MAX;
-		memset(&msgs[i], 0, sizeof(msgs[i]));
-		msgs[i].msg_hdr.msg_name = &names[i];
-		msgs[i].msg_hdr.msg_namelen = sizeof(names[i]);
-		msgs[i].msg_hdr.msg_iov = &iovs[i];
-		msgs[i].msg_hdr.msg_iovlen = 1;
-		msgs[i].msg_hdr.msg_control = &controls[i];
-		msgs[i].msg_hdr.msg_controllen = sizeof(controls[i].buf);
+		mh = &in.msgs[i].msg_hdr;
+		mh->msg_namelen = sizeof(in.names[i]);
+		mh->msg_controllen = sizeof(in.controls[i].buf);
 	}
-	/* An ICMPv6 error that waits on the socket is no packet. */
-	n = recvmmsg((int)fd, msgs, BATCH, MSG_DONTWAIT, NULL);
+	n = recvmmsg((int)fd, in.msgs, BATCH, MSG_DONTWAIT, NULL);
 	for (i = 0; i < n; i++)
-		packet_in(d, (unsigned int)i);
+		packet_in(d, i);
+	if (n <= 0)
+		drain_errors(d);
 }
 
 /*
  * From the parent
  */
+
 static struct device *
 device_of(uint32_t dev)
 {
@@ -249,14 +326,14 @@ device_of(uint32_t dev)
 static void
 device_close(struct device *d)
 {
-	if (d->ev_tun != NULL) {
+	if (d->ev_tun != NULL)
 		event_free(d->ev_tun);
-		close(d->tun);
-	}
-	if (d->ev_sock != NULL) {
+	if (d->ev_sock != NULL)
 		event_free(d->ev_sock);
+	if (d->tun != -1)
+		close(d->tun);
+	if (d->sock != -1)
 		close(d->sock);
-	}
 	tunnel_map_free(d->map);
 	memset(d, 0, sizeof(*d));
 	d->tun = d->sock = -1;
@@ -287,9 +364,9 @@ tunnel_dev(struct msglink *l, struct msg *m)
 	d->map = tunnel_map_new();
 	d->tun = m->fd;
 	m->fd = -1;
-	d->ev_tun = watch(d->tun, on_tun, d);
 }
 
+/* It comes behind the entries: from here on packets move. */
 static void
 tunnel_sock(struct msglink *l, struct msg *m)
 {
@@ -304,6 +381,7 @@ tunnel_sock(struct msglink *l, struct msg *m)
 	d->sock = m->fd;
 	m->fd = -1;
 	d->ev_sock = watch(d->sock, on_sock, d);
+	d->ev_tun = watch(d->tun, on_tun, d);
 }
 
 static void
@@ -415,8 +493,11 @@ main(int argc, char *argv[])
 		fatalx("event_base_new");
 	for (i = 0; i < TUNNEL_DEV_MAX; i++)
 		devices[i].tun = devices[i].sock = -1;
-	(void)msglink_new(base, PROC_FD_PRIV, PROC_PRIV, rules,
+	batch_init(&out);
+	batch_init(&in);
+	parent = msglink_new(base, PROC_FD_PRIV, PROC_PRIV, rules,
 	    sizeof(rules) / sizeof(rules[0]), proc_closed, NULL);
-	event_base_dispatch(base);
+	if (event_base_dispatch(base) == -1)
+		fatal("event_base_dispatch");
 	return (0);
 }

@@ -1,7 +1,8 @@
 /*
- * The data plane. plane.c's struct is how the parent speaks to whichever
- * plane carries the packets: today tun (user space), later bpf and kernel.
- * All calls are the parent's; none blocks.
+ * The data plane. struct plane is how the parent speaks to whichever plane
+ * carries the packets: today tun (user space), later bpf and kernel. All
+ * calls are the parent's; none blocks (open may wait half a second for an
+ * interface that a daemon before us is about to lose).
  *
  * 4over6 is RFC 2473 with next header 4; ECN as in RFC 6040.
  */
@@ -49,17 +50,24 @@ struct tunnel_entry {
 };
 struct tunnel_map *tunnel_map_new(void);
 void		 tunnel_map_free(struct tunnel_map *);
-/* Adds or replaces. */
+/*
+ * Adds or replaces; counters start at 0, but go on where nothing changes.
+ * 0.0.0.0 is never in the map. Pointers of tunnel_map_find are good until
+ * the next add or del. tunnel_map_del: 0, or -1 it was not there.
+ */
 void		 tunnel_map_add(struct tunnel_map *, struct in_addr,
 		    const struct in6_addr *);
 int		 tunnel_map_del(struct tunnel_map *, struct in_addr);
 struct tunnel_entry *tunnel_map_find(struct tunnel_map *, struct in_addr);
 uint32_t	 tunnel_map_count(const struct tunnel_map *);
-/* From slot on, up to max entries; the next slot, 0 at the end. */
+/*
+ * From slot on, up to max entries; the next slot, 0 at the end. A walk that
+ * meets changes may miss an entry or see it twice.
+ */
 uint32_t	 tunnel_map_page(const struct tunnel_map *, uint32_t slot,
 		    struct tunnel_entry *, uint32_t max, uint32_t *n);
 
-/* plane.c: the parent's view */
+/* The parent's view */
 
 struct plane_dev {
 	uint32_t	 dev;		/* number, 0 .. TUNNEL_DEV_MAX - 1 */
@@ -70,7 +78,10 @@ struct plane_dev {
 };
 
 typedef void	(*plane_entry_cb)(const struct msg_tunnel_entry *, void *);
-/* Ends a page: next is the slot of the next page or 0. NULL: it failed. */
+/*
+ * Ends a page: next is the slot of the next page or 0. NULL: it failed,
+ * which may be said before list returns.
+ */
 typedef void	(*plane_page_cb)(const struct msg_tunnel_stats *, void *);
 
 struct plane {
@@ -78,11 +89,23 @@ struct plane {
 	/* Makes the interface, link up, MTU set: 0, or -1 logged. */
 	int		(*open)(const struct plane_dev *);
 	void		(*close)(uint32_t dev);
-	/* v4 -> v6; replaces. Takes effect in order of the calls. */
+	/*
+	 * Somebody has removed the interface: makes it again, with its
+	 * entries. Its addresses and routes are the caller's to add. 0, or
+	 * -1 logged.
+	 */
+	int		(*reopen)(uint32_t dev);
+	/*
+	 * v4 -> v6; replaces. Takes effect in order of the calls; of several
+	 * calls for one address that wait, the last one counts.
+	 */
 	void		(*add)(uint32_t dev, struct in_addr,
 			    const struct in6_addr *);
 	void		(*del)(uint32_t dev, struct in_addr);
-	/* One page of entries with counters, and the drop counters. */
+	/*
+	 * One page of entries with counters, and the drop counters, since
+	 * the plane (tun: the tunnel process) started.
+	 */
 	void		(*list)(uint32_t dev, uint32_t slot, uint32_t max,
 			    plane_entry_cb, plane_page_cb, void *);
 };
@@ -95,12 +118,22 @@ struct msglink;
 struct msg;
 
 /*
- * A (new) tunnel process: it is given all devices and entries; NULL: it is
- * gone, what is said meanwhile is kept for the next.
+ * A (new) tunnel process that is ready: it is given all devices and entries,
+ * each device's socket last, which is when its packets start to move. NULL:
+ * it is gone; what is said meanwhile is kept for the next, and packets wait
+ * in the kernel's queues. Takes over the link's msglink_on_drained.
  */
 void		 plane_tun_attach(struct msglink *);
-/* Handlers of MSG_TUNNEL_ENTRY and MSG_TUNNEL_STATS. */
+/*
+ * Handlers of MSG_TUNNEL_ENTRY and MSG_TUNNEL_STATS. Of what the process
+ * says only counters are believed.
+ */
 void		 plane_tun_entry(struct msglink *, struct msg *);
 void		 plane_tun_stats(struct msglink *, struct msg *);
+
+/* gif-openbsd.c: one gif(4) for each entry. It has never run. */
+#ifdef __OpenBSD__
+extern const struct plane plane_gif;
+#endif
 
 #endif /* TUNNEL_TUNNEL_H */

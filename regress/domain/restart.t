@@ -65,7 +65,7 @@ check "none of its processes is left" wait_for 5 children_gone
 check "the node keeps its address meanwhile" \
     test "$(node_address node1)" = "$a"
 check "the server starts again" start server
-check "the lease is back" has_lease server
+check "the lease is back" wait_for 5 has_lease server
 check "it is the same" test "$(lease server address)" = "$a"
 check "and works" wait_for 5 fetch node1 2
 
@@ -78,6 +78,23 @@ check "the node starts again" start node1
 check "it has a lease" wait_for 15 has_lease node1
 check "the same address as before" test "$(node_address node1)" = "$a"
 check "and works" fetch node1
+
+for h in server node1; do
+	on "$h" ip link del dev dstm0
+	check "$h: somebody removes the interface of the tunnel" \
+	    wait_for 5 grep -q 'somebody has removed' "$T/$h.log"
+	check "$h: it is made again, and works" wait_for 15 fetch node1 2
+done
+check "the address is the same" test "$(node_address node1)" = "$a"
+
+# A route of somebody else's is not ours to replace.
+stop node1
+on node1 ip route add unreachable default metric 512
+check "the node starts beside a default route of its metric" start node1
+check "it says so" \
+    wait_for 15 grep -q 'another IPv4 default route' "$T/node1.log"
+check "and leaves it" \
+    sh -c "ip -n $NS-node1 route show | grep -q '^unreachable default'"
 
 kill -HUP "$(pid_of server)"
 check "SIGHUP is taken" \

@@ -1,0 +1,454 @@
+/*
+ * A parent with a data plane and nothing else, for tunnel.t: plane-tun.c and
+ * netlink.c as they are, the real tunnel process, and commands on standard
+ * input, one a line, each answered by lines of which the last begins with
+ * "ok" or "error".
+ *
+ *	start			a tunnel process; ok when it is ready
+ *	kill | stop		it: SIGKILL, or its link is closed
+ *	pid
+ *	freeze | thaw		SIGSTOP, SIGCONT
+ *	open dev is_node mtu ifname local
+ *	close dev
+ *	reopen dev
+ *	add dev n v4 v6		n entries, addresses counting up
+ *	del dev n v4
+ *	list dev slot max	rows: v4 v6 in_packets in_bytes out_packets
+ *				out_bytes; then next, entries, drops
+ *	lie-entry dev n		as if the tunnel process had sent n entries,
+ *	lie-stats dev next	or the end of a page, unasked or in answer to
+ *	lie-none		the list that follows
+ *
+ * usage: plane binary root uid
+ */
+#include <sys/types.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <arpa/inet.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "dstmd/msg.h"
+#include "priv/netlink.h"
+#include "tunnel/tunnel.h"
+
+#define ARGS_MAX	8
+
+static struct event_base	*base;
+static struct msglink		*link_;
+static pid_t			 pid;
+static const char		*binary, *root, *uid;
+static uint32_t			 lie_dev, lie_count, lie_next;
+static int			 lie_stats;
+
+static void
+answer(const char *text)
+{
+	printf("%s\n", text);
+	fflush(stdout);
+}
+
+static void
+reap(void)
+{
+	int status;
+
+	if (pid != 0 && waitpid(pid, &status, 0) == pid) {
+		if (WIFSIGNALED(status))
+			fprintf(stderr, "tunnel: signal %d\n",
+			    WTERMSIG(status));
+		else if (WEXITSTATUS(status) != 0)
+			fprintf(stderr, "tunnel: status %d\n",
+			    WEXITSTATUS(status));
+	}
+	pid = 0;
+}
+
+static void
+closed(struct msglink *l, const char *reason)
+{
+	if (reason != NULL)
+		fprintf(stderr, "link: %s\n", reason);
+	plane_tun_attach(NULL);
+	msglink_free(l);
+	link_ = NULL;
+	reap();
+}
+
+static void
+ready(struct msglink *l, struct msg *m)
+{
+	(void)m;
+	plane_tun_attach(l);
+	answer("ok");
+}
+
+static void
+gone(struct msglink *l, struct msg *m)
+{
+	(void)l;
+	(void)m;
+	fprintf(stderr, "an interface is gone\n");
+}
+
+#define TUNNEL	MSG_FROM(PROC_TUNNEL)
+static const struct msg_rule	 rules[] = {
+	{ MSG_READY, TUNNEL, 0, 0, 0, ready },
+	{ MSG_TUNNEL_ENTRY, TUNNEL, sizeof(struct msg_tunnel_entry), 0, 0,
+	    plane_tun_entry },
+	{ MSG_TUNNEL_GONE, TUNNEL, sizeof(struct msg_tunnel_dev), 0, 0,
+	    gone },
+	{ MSG_TUNNEL_STATS, TUNNEL, sizeof(struct msg_tunnel_stats), 0, 0,
+	    plane_tun_stats },
+};
+
+static void
+child(int link, int rootfd)
+{
+	char name[] = "tunnel", log[] = "stderr", verbose[] = "0", user[16];
+	char *argv[] = { name, user, user, log, verbose, NULL };
+
+	snprintf(user, sizeof(user), "%s", uid);
+	if (dup2(fcntl(link, F_DUPFD_CLOEXEC, 10), PROC_FD_PRIV) == -1 ||
+	    dup2(fcntl(rootfd, F_DUPFD_CLOEXEC, 10), PROC_FD_ROOT) == -1)
+		_exit(126);
+	execv(binary, argv);
+	_exit(127);
+}
+
+static void
+cmd_start(char *args[])
+{
+	int sp[2], fd;
+
+	(void)args;
+	if (link_ != NULL) {
+		answer("error: it runs");
+		return;
+	}
+	if ((fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1 ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sp) == -1)
+		fatal("start");
+	if ((pid = fork()) == 0)
+		child(sp[1], fd);
+	close(sp[1]);
+	close(fd);
+	link_ = msglink_new(base, sp[0], PROC_TUNNEL, rules,
+	    sizeof(rules) / sizeof(rules[0]), closed, NULL);
+	msg_put(link_, MSG_CONF_END, NULL, 0);
+}
+
+static void
+cmd_kill(char *args[])
+{
+	(void)args;
+	if (pid != 0)
+		kill(pid, SIGKILL);
+	answer("ok");
+}
+
+static void
+cmd_stop(char *args[])
+{
+	(void)args;
+	plane_tun_attach(NULL);
+	msglink_free(link_);
+	link_ = NULL;
+	reap();
+	answer("ok");
+}
+
+static void
+cmd_pid(char *args[])
+{
+	(void)args;
+	printf("ok %d\n", (int)pid);
+	fflush(stdout);
+}
+
+static void
+cmd_freeze(char *args[])
+{
+	(void)args;
+	kill(pid, SIGSTOP);
+	answer("ok");
+}
+
+static void
+cmd_thaw(char *args[])
+{
+	(void)args;
+	kill(pid, SIGCONT);
+	answer("ok");
+}
+
+static uint32_t
+number(const char *s)
+{
+	return ((uint32_t)strtoul(s, NULL, 10));
+}
+
+static void
+cmd_open(char *args[])
+{
+	struct plane_dev pd;
+
+	memset(&pd, 0, sizeof(pd));
+	pd.dev = number(args[0]);
+	pd.is_node = args[1][0] == '1';
+	pd.mtu = number(args[2]);
+	strlcpy(pd.ifname, args[3], sizeof(pd.ifname));
+	inet_pton(AF_INET6, args[4], &pd.local);
+	answer(plane_tun.open(&pd) == 0 ? "ok" : "error");
+}
+
+static void
+cmd_close(char *args[])
+{
+	plane_tun.close(number(args[0]));
+	answer("ok");
+}
+
+static void
+cmd_reopen(char *args[])
+{
+	answer(plane_tun.reopen(number(args[0])) == 0 ? "ok" : "error");
+}
+
+static struct in_addr
+next_v4(struct in_addr v4)
+{
+	v4.s_addr = htonl(ntohl(v4.s_addr) + 1);
+	return (v4);
+}
+
+static void
+cmd_add(char *args[])
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+	uint32_t i, n = number(args[1]), low;
+
+	inet_pton(AF_INET, args[2], &v4);
+	inet_pton(AF_INET6, args[3], &v6);
+	for (i = 0; i < n; i++) {
+		plane_tun.add(number(args[0]), v4, &v6);
+		v4 = next_v4(v4);
+		memcpy(&low, &v6.s6_addr[12], 4);
+		low = htonl(ntohl(low) + 1);
+		memcpy(&v6.s6_addr[12], &low, 4);
+	}
+	answer("ok");
+}
+
+static void
+cmd_del(char *args[])
+{
+	struct in_addr v4;
+	uint32_t i, n = number(args[1]);
+
+	inet_pton(AF_INET, args[2], &v4);
+	for (i = 0; i < n; i++) {
+		plane_tun.del(number(args[0]), v4);
+		v4 = next_v4(v4);
+	}
+	answer("ok");
+}
+
+/*
+ * What a process that was taken over would say.
+ */
+static void
+lie(uint64_t cookie)
+{
+	struct msg_tunnel_entry me;
+	struct msg_tunnel_stats ms;
+	struct msg m;
+	uint32_t i;
+
+	memset(&m, 0, sizeof(m));
+	m.fd = -1;
+	m.data = &me;
+	memset(&me, 0, sizeof(me));
+	me.dev = lie_dev;
+	me.cookie = cookie;
+	inet_pton(AF_INET, "203.0.113.99", &me.v4);
+	for (i = 0; i < lie_count; i++)
+		plane_tun_entry(link_, &m);
+	if (!lie_stats)
+		return;
+	m.data = &ms;
+	memset(&ms, 0, sizeof(ms));
+	ms.dev = lie_dev;
+	ms.cookie = cookie;
+	ms.next = lie_next;
+	ms.entries = UINT32_MAX;
+	plane_tun_stats(link_, &m);
+}
+
+static void
+cmd_lie_entry(char *args[])
+{
+	lie_dev = number(args[0]);
+	lie_count = number(args[1]);
+	answer("ok");
+}
+
+static void
+cmd_lie_stats(char *args[])
+{
+	lie_dev = number(args[0]);
+	lie_next = number(args[1]);
+	lie_stats = 1;
+	answer("ok");
+}
+
+static void
+cmd_lie_none(char *args[])
+{
+	(void)args;
+	lie(UINT64_MAX);
+	lie_count = 0;
+	lie_stats = 0;
+	answer("ok");
+}
+
+static void
+on_entry(const struct msg_tunnel_entry *e, void *arg)
+{
+	(void)arg;
+	printf("%s %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+	    log_in(e->v4), log_in6(&e->v6), e->in_packets, e->in_bytes,
+	    e->out_packets, e->out_bytes);
+}
+
+static void
+on_page(const struct msg_tunnel_stats *st, void *arg)
+{
+	int i;
+
+	(void)arg;
+	if (st == NULL) {
+		answer("error: failed");
+		return;
+	}
+	printf("ok %u %u", st->next, st->entries);
+	for (i = 0; i < DROP_NREASON; i++)
+		printf(" %" PRIu64, st->drops[i]);
+	answer("");
+}
+
+static void
+cmd_list(char *args[])
+{
+	static uint64_t cookie;		/* as plane-tun.c counts */
+
+	plane_tun.list(number(args[0]), number(args[1]), number(args[2]),
+	    on_entry, on_page, NULL);
+	cookie += link_ != NULL;
+	if (lie_count != 0 || lie_stats)
+		lie(cookie);
+}
+
+static const struct command {
+	const char	*name;
+	int		 nargs;
+	void		(*run)(char *[]);
+} commands[] = {
+	{ "start", 0, cmd_start },
+	{ "kill", 0, cmd_kill },
+	{ "stop", 0, cmd_stop },
+	{ "pid", 0, cmd_pid },
+	{ "freeze", 0, cmd_freeze },
+	{ "thaw", 0, cmd_thaw },
+	{ "open", 5, cmd_open },
+	{ "close", 1, cmd_close },
+	{ "reopen", 1, cmd_reopen },
+	{ "add", 4, cmd_add },
+	{ "del", 3, cmd_del },
+	{ "list", 3, cmd_list },
+	{ "lie-entry", 2, cmd_lie_entry },
+	{ "lie-stats", 2, cmd_lie_stats },
+	{ "lie-none", 0, cmd_lie_none },
+};
+
+static void
+command(char *line)
+{
+	char *args[ARGS_MAX], *p;
+	size_t i;
+	int n = 0;
+
+	while ((p = strsep(&line, " ")) != NULL && n < ARGS_MAX)
+		args[n++] = p;
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(args[0], commands[i].name) == 0 &&
+		    n == commands[i].nargs + 1) {
+			commands[i].run(args + 1);
+			return;
+		}
+	answer("error: unknown command");
+}
+
+static void
+on_input(evutil_socket_t fd, short what, void *arg)
+{
+	static char buf[4096];
+	static size_t len;
+	char *nl;
+	ssize_t n;
+
+	(void)what;
+	(void)arg;
+	n = read((int)fd, buf + len, sizeof(buf) - len - 1);
+	if (n <= 0) {
+		event_base_loopbreak(base);
+		return;
+	}
+	len += (size_t)n;
+	buf[len] = '\0';
+	while ((nl = strchr(buf, '\n')) != NULL) {
+		*nl++ = '\0';
+		command(buf);
+		len -= (size_t)(nl - buf);
+		memmove(buf, nl, len + 1);
+	}
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct event *ev;
+
+	if (argc != 4)
+		return (2);
+	binary = argv[1];
+	root = argv[2];
+	uid = argv[3];
+	log_init("plane", LOG_TO_STDERR, 0);
+	signal(SIGPIPE, SIG_IGN);
+	if ((base = event_base_new()) == NULL || netlink_open() == -1)
+		fatal("start");
+	ev = event_new(base, STDIN_FILENO, EV_READ | EV_PERSIST, on_input,
+	    NULL);
+	if (ev == NULL || event_add(ev, NULL) == -1)
+		fatal("event");
+	event_base_dispatch(base);
+	event_free(ev);
+	plane_tun_attach(NULL);
+	msglink_free(link_);
+	link_ = NULL;
+	reap();
+	event_base_free(base);
+	return (0);
+}
