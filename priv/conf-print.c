@@ -143,6 +143,8 @@ print_user(FILE *f, const struct conf *conf, const struct conf_user *u)
 	for (i = 0; i < u->policy.npools; i++)
 		fprintf(f, "\t\tpool \"%s\"\n",
 		    conf->pools[u->policy.pools[i]].name);
+	for (i = 0; i < u->policy.nfixed; i++)
+		fprintf(f, "\t\taddress %s\n", log_in(u->policy.fixed[i]));
 	fprintf(f, "\t\tleases %u\n", u->policy.max_leases);
 	for (i = 0; i < u->nprefixes; i++)
 		fprintf(f, "\t\tprefix %s/%d\n", log_in6(&u->prefixes[i].addr),

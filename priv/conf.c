@@ -596,12 +596,81 @@ check_users(struct check *ck)
 		    u->name[0] == '\0' ? "user default" : name;
 		if (i > 0 && user_cmp(u, u - 1) == 0)
 			fail(ck, &u->at, "a second %s", what);
-		if (u->policy.npools == 0)
+		if (u->policy.npools == 0 && u->policy.nfixed == 0)
 			fail(ck, &u->at, "%s: no pool", what);
+		if (u->policy.nfixed > 0 && (u->mech == MECH_ANONYMOUS ||
+		    u->name[0] == '\0'))
+			fail(ck, &u->at, "%s: an address is reserved for one "
+			    "named user", what);
 		if (u->mech == MECH_ANONYMOUS && u->nprefixes > 0)
 			fail(ck, &u->at, "%s: no prefix may be claimed by "
 			    "who is not known", what);
 	}
+}
+
+struct fixed {
+	struct in_addr		 v4;
+	const struct conf_user	*user;
+};
+
+static int
+fixed_cmp(const void *a, const void *b)
+{
+	const struct fixed *x = a, *y = b;
+	uint32_t p = ntohl(x->v4.s_addr), q = ntohl(y->v4.s_addr);
+
+	return (p < q ? -1 : p > q);
+}
+
+static int
+in_pools(const struct conf *conf, struct in_addr v4)
+{
+	const struct conf_range *r;
+	uint32_t i, j, addr = ntohl(v4.s_addr);
+
+	for (i = 0; i < conf->npools; i++)
+		for (j = 0; j < conf->pools[i].nranges; j++) {
+			r = &conf->pools[i].ranges[j];
+			if (addr >= ntohl(r->lo.s_addr) &&
+			    addr <= ntohl(r->hi.s_addr))
+				return (1);
+		}
+	return (0);
+}
+
+/* A reserved address is a pool's, and one user's. */
+static void
+check_fixed(struct check *ck)
+{
+	const struct conf *conf = ck->conf;
+	const struct conf_user *u;
+	struct fixed *all;
+	uint32_t i, j, n = 0;
+
+	for (i = 0; i < conf->nusers; i++)
+		n += conf->users[i].policy.nfixed;
+	if (n == 0)
+		return;
+	if ((all = calloc(n, sizeof(*all))) == NULL)
+		err(1, "configuration");
+	n = 0;
+	for (i = 0; i < conf->nusers; i++) {
+		u = &conf->users[i];
+		for (j = 0; j < u->policy.nfixed; j++) {
+			all[n].v4 = u->policy.fixed[j];
+			all[n++].user = u;
+			if (!in_pools(conf, u->policy.fixed[j]))
+				fail(ck, &u->at, "user \"%s\": %s is in no "
+				    "pool", u->name,
+				    log_in(u->policy.fixed[j]));
+		}
+	}
+	qsort(all, n, sizeof(*all), fixed_cmp);
+	for (i = 1; i < n; i++)
+		if (all[i].v4.s_addr == all[i - 1].v4.s_addr)
+			fail(ck, &all[i].user->at, "%s is reserved twice",
+			    log_in(all[i].v4));
+	free(all);
 }
 
 static void
@@ -646,6 +715,7 @@ check_server(struct check *ck)
 	if (l->lifetime_min > l->lifetime || l->lifetime > l->lifetime_max)
 		fail(ck, at, "server: lifetime %u must be between min %u and "
 		    "max %u", l->lifetime, l->lifetime_min, l->lifetime_max);
+	check_fixed(ck);
 	check_mechs(ck);
 }
 

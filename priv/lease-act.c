@@ -148,9 +148,9 @@ lease_set_state(struct lease_engine *e, struct lease *l, int state)
 	if (l->state == BOUND && state != BOUND)
 		lease_count_conn(e, l->conn, 0);
 	if (l->state == FREE)
-		TAILQ_REMOVE(&p->free, l, free);
+		pool_out(e, l);
 	if (state == FREE)
-		TAILQ_INSERT_TAIL(&p->free, l, free);
+		pool_put(e, l);
 	p->counts[l->state]--;
 	p->counts[state]++;
 	l->state = (uint8_t)state;

@@ -36,7 +36,7 @@ struct waiter {
 struct lease {
 	RB_ENTRY(lease)		 by_addr;
 	RB_ENTRY(lease)		 by_time;
-	TAILQ_ENTRY(lease)	 free;		/* of its pool, FREE only */
+	TAILQ_ENTRY(lease)	 free;		/* of its pool: FREE, not fixed */
 	LIST_ENTRY(lease)	 hash;		/* by owner, if it has one */
 	uint64_t		 key;
 	int64_t			 deadline;	/* -1: no timer */
@@ -57,6 +57,7 @@ struct lease {
 	uint8_t			 revoked;	/* the operator's word */
 	uint8_t			 refused;	/* by the TEP, when BINDING */
 	uint8_t			 known;		/* its owner finds it */
+	uint8_t			 fixed;		/* reserved for a user */
 };
 RB_HEAD(lease_tree, lease);
 RB_HEAD(lease_timers, lease);
@@ -74,7 +75,8 @@ struct pool {
 	uint32_t		 size, touched;
 	uint32_t		 range;		/* next never used address: */
 	uint32_t		 next;		/* in this range, this far */
-	struct lease_fifo	 free;		/* longest free first */
+	struct lease_fifo	 free;		/* longest free first; without */
+	uint32_t		 nfixed_free;	/* the fixed ones of them */
 	uint32_t		 counts[QUARANTINE + 1];
 	uint64_t		 granted, exhausted;
 };
@@ -161,8 +163,11 @@ const struct range *pool_range(const struct lease_engine *, uint32_t);
 struct lease *pool_lease(const struct lease_engine *, uint32_t);
 /* The lease of an address that was never used: FREE, without owner. */
 struct lease *pool_touch(struct lease_engine *, uint32_t, uint32_t);
-/* Is an address FREE? */
+/* Has it a FREE address, for anybody? */
 int	 pool_has(const struct lease_engine *, uint32_t);
+/* Into and out of what pool_take takes: the state is or was FREE. */
+void	 pool_put(struct lease_engine *, struct lease *);
+void	 pool_out(struct lease_engine *, struct lease *);
 /* The FREE lease that is next in its pool, or NULL. */
 struct lease *pool_take(struct lease_engine *, uint32_t);
 
@@ -179,5 +184,7 @@ void	 owner_set(struct lease_engine *, struct lease *,
 /* No longer its sticky address, though it had it last. */
 void	 owner_forget(struct lease_engine *, struct lease *);
 int	 owner_is(const struct lease *, const struct lease_owner *);
+/* The same user, by whatever IPv6? */
+int	 owner_same_user(const struct lease *, const struct lease_owner *);
 
 #endif /* PRIV_LEASE_INT_H */

@@ -125,10 +125,16 @@ owner_set(struct lease_engine *e, struct lease *l, const struct lease_owner *o)
 }
 
 int
+owner_same_user(const struct lease *l, const struct lease_owner *o)
+{
+	return (l->user != NULL && l->user->mech == o->mech &&
+	    strcmp(l->user->name, o->name) == 0);
+}
+
+int
 owner_is(const struct lease *l, const struct lease_owner *o)
 {
-	return (l->known && l->user->mech == o->mech &&
-	    strcmp(l->user->name, o->name) == 0 &&
+	return (l->known && owner_same_user(l, o) &&
 	    IN6_ARE_ADDR_EQUAL(&l->v6, &o->v6));
 }
 

@@ -73,6 +73,44 @@ pool_lease(const struct lease_engine *e, uint32_t addr)
 	    &key));
 }
 
+void
+pool_put(struct lease_engine *e, struct lease *l)
+{
+	struct pool *p = &e->pools[l->pool];
+
+	if (l->fixed)
+		p->nfixed_free++;
+	else
+		TAILQ_INSERT_TAIL(&p->free, l, free);
+}
+
+void
+pool_out(struct lease_engine *e, struct lease *l)
+{
+	struct pool *p = &e->pools[l->pool];
+
+	if (l->fixed)
+		p->nfixed_free--;
+	else
+		TAILQ_REMOVE(&p->free, l, free);
+}
+
+int
+lease_engine_fix(struct lease_engine *e, struct in_addr v4)
+{
+	uint32_t addr = ntohl(v4.s_addr);
+	const struct range *r = pool_range(e, addr);
+	struct lease *l;
+
+	if (r == NULL || pool_lease(e, addr) != NULL)
+		return (-1);
+	l = pool_touch(e, addr, r->pool);
+	pool_out(e, l);
+	l->fixed = 1;
+	pool_put(e, l);
+	return (0);
+}
+
 struct lease *
 pool_touch(struct lease_engine *e, uint32_t addr, uint32_t pool)
 {
@@ -85,7 +123,7 @@ pool_touch(struct lease_engine *e, uint32_t addr, uint32_t pool)
 	l->state = FREE;
 	p->touched++;
 	p->counts[FREE]++;
-	TAILQ_INSERT_TAIL(&p->free, l, free);
+	pool_put(e, l);
 	RB_INSERT(lease_tree, &e->tree, l);
 	return (l);
 }
@@ -95,7 +133,7 @@ pool_has(const struct lease_engine *e, uint32_t pool)
 {
 	const struct pool *p = &e->pools[pool];
 
-	return (p->counts[FREE] > 0 || p->touched < p->size);
+	return (p->counts[FREE] > p->nfixed_free || p->touched < p->size);
 }
 
 /*

@@ -42,14 +42,41 @@ clamp(const struct lease_engine *e, uint32_t lifetime)
 }
 
 static int
-pool_allowed(const struct lease_policy *policy, uint32_t pool)
+allowed(const struct lease_policy *policy, const struct lease *l)
 {
 	uint32_t i;
 
-	for (i = 0; i < policy->npools; i++)
-		if (policy->pools[i] == pool)
+	for (i = 0; i < policy->nfixed && l->fixed; i++)
+		if (ntohl(policy->fixed[i].s_addr) == l->addr)
+			return (1);
+	for (i = 0; i < policy->npools && !l->fixed; i++)
+		if (policy->pools[i] == l->pool)
 			return (1);
 	return (0);
+}
+
+/* Reserved for this user, and to be had? */
+static int
+fixed_is_free(const struct lease *l, const struct lease_ask *ask)
+{
+	return (l->fixed && allowed(ask->policy, l) && (l->state == FREE ||
+	    (l->state == QUARANTINE && owner_same_user(l, &ask->owner))));
+}
+
+/* The first of its reserved ones whose TEP is up, or NULL. */
+static struct lease *
+fixed_next(const struct lease_engine *e, const struct lease_ask *ask)
+{
+	struct lease *l;
+	uint32_t i;
+
+	for (i = 0; i < ask->policy->nfixed; i++) {
+		l = pool_lease(e, ntohl(ask->policy->fixed[i].s_addr));
+		if (l != NULL && fixed_is_free(l, ask) &&
+		    e->teps[e->pools[l->pool].tep].up)
+			return (l);
+	}
+	return (NULL);
 }
 
 static void
@@ -76,6 +103,8 @@ static void
 reserve(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
     const struct lease_ask *ask)
 {
+	struct lease *old;
+
 	if (over_limit(e, ask)) {
 		refuse(e, ask, STATUS_NO_TUNNELS);
 		return;
@@ -84,8 +113,12 @@ reserve(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
 		refuse(e, ask, STATUS_TEP);
 		return;
 	}
-	if (!owner_is(l, &ask->owner))
+	if (!owner_is(l, &ask->owner)) {
+		/* The address that it had before is not its own any more. */
+		if ((old = owner_find(e, &ask->owner)) != NULL)
+			owner_forget(e, old);
 		owner_set(e, l, &ask->owner);
+	}
 	l->since = wall;
 	l->renewals = 0;
 	l->refused = 0;
@@ -101,9 +134,14 @@ static void
 create_new(struct lease_engine *e, int64_t now, int64_t wall,
     const struct lease_ask *ask)
 {
+	struct lease *l;
 	uint32_t i, pool;
 	int down = 0;
 
+	if ((l = fixed_next(e, ask)) != NULL) {
+		reserve(e, now, wall, l, ask);
+		return;
+	}
 	for (i = 0; i < ask->policy->npools; i++) {
 		pool = ask->policy->pools[i];
 		if (!pool_has(e, pool))
@@ -132,17 +170,17 @@ static void
 create(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
     const struct lease_ask *ask)
 {
-	if (l == NULL) {
+	int over = l == NULL || l->state == FREE || l->state == QUARANTINE;
+
+	/* What is reserved comes before what is sticky, unless that is both. */
+	if (over && !ask->has_v4 && (l == NULL || !allowed(ask->policy, l) ||
+	    (!l->fixed && fixed_next(e, ask) != NULL))) {
+		if (l != NULL && !allowed(ask->policy, l))
+			owner_forget(e, l);
 		create_new(e, now, wall, ask);
 		return;
 	}
-	if (!pool_allowed(ask->policy, l->pool)) {
-		if (!ask->has_v4 && (l->state == FREE ||
-		    l->state == QUARANTINE)) {
-			owner_forget(e, l);
-			create_new(e, now, wall, ask);
-			return;
-		}
+	if (!allowed(ask->policy, l)) {
 		/* draft 2.2: 308, and nothing of it is left at the TEP */
 		if (l->state == BOUND && !l->releasing)
 			(void)lease_revoke(e, now, wall,
@@ -211,7 +249,9 @@ lease_request(struct lease_engine *e, int64_t now, int64_t wall,
 			return;
 		}
 		l = pool_lease(e, ntohl(ask->v4.s_addr));
-		if (l == NULL || !owner_is(l, &ask->owner)) {
+		if (l == NULL || (!owner_is(l, &ask->owner) &&
+		    (ask->op != OP_CREATE || !fixed_is_free(l, ask) ||
+		    lease_is_held(e, &ask->owner)))) {
 			refuse(e, ask, STATUS_UNAVAILABLE);
 			return;
 		}
@@ -486,11 +526,13 @@ load_ended(struct lease_engine *e, struct lease *l, int64_t now, int64_t end)
 static int
 load_believed(struct lease_engine *e, const struct lease_rec *rec)
 {
+	const struct lease *l = pool_lease(e, ntohl(rec->v4.s_addr));
+
 	return (pool_range(e, ntohl(rec->v4.s_addr)) != NULL &&
 	    in_usable(rec->v4) && in6_usable(&rec->v6) &&
 	    mech_name(rec->mech) != NULL && rec->state >= REC_BOUND &&
-	    rec->state <= REC_CLOSED &&
-	    pool_lease(e, ntohl(rec->v4.s_addr)) == NULL);
+	    rec->state <= REC_CLOSED && (l == NULL ||
+	    (l->fixed && l->user == NULL)));
 }
 
 /*
@@ -526,8 +568,9 @@ lease_load(struct lease_engine *e, int64_t now, int64_t wall,
 
 	if (!load_believed(e, rec))
 		return (-1);
-	l = pool_touch(e, ntohl(rec->v4.s_addr),
-	    pool_range(e, ntohl(rec->v4.s_addr))->pool);
+	if ((l = pool_lease(e, ntohl(rec->v4.s_addr))) == NULL)
+		l = pool_touch(e, ntohl(rec->v4.s_addr),
+		    pool_range(e, ntohl(rec->v4.s_addr))->pool);
 	tep = &e->teps[e->pools[l->pool].tep];
 	left = rec->until - wall;
 	/* What was answered holds, though the configuration is another now. */

@@ -24,6 +24,7 @@
 #include "dstmd/dstmd.h"
 
 #define LIFETIME_CEIL	(31 * 86400)	/* s; a TEP keeps none longer */
+#define LEASE_FIXED_MAX	16		/* addresses reserved for one user */
 
 struct lease_engine;
 
@@ -44,6 +45,8 @@ struct lease_owner {
 struct lease_policy {
 	uint32_t	 npools;	/* tried in this order */
 	uint8_t		 pools[POOL_MAX];
+	uint32_t	 nfixed;	/* reserved for it, tried before them */
+	struct in_addr	 fixed[LEASE_FIXED_MAX];
 	uint32_t	 max_leases;	/* of (mech, name); 0: no limit */
 };
 
@@ -127,6 +130,13 @@ int	 lease_engine_add_range(struct lease_engine *, uint32_t, struct in_addr,
 	    struct in_addr);
 
 /*
+ * Reserves an address of a pool for those in whose policy it is: nobody else
+ * gets it any more. 0, or -1 it is in no pool or reserved already. A lease
+ * that the store has of another user is kept to its end, and not renewed.
+ */
+int	 lease_engine_fix(struct lease_engine *, struct in_addr);
+
+/*
  * A record of the store, at start, before any request, in any order: 0; -1
  * where it is not to be believed (address in no pool, twice, bad fields):
  * logged and ignored by the caller. Of two that one owner has the live or
@@ -139,13 +149,14 @@ int	 lease_load(struct lease_engine *, int64_t now, int64_t wall,
 /*
  * Events. Each lease_request gets exactly one LA_REPLY, now or later.
  *
- * OP_CREATE without IPv4: the owner's present lease (extended), else the
- * sticky address, else a new one, of the first pool that has one and whose
+ * OP_CREATE without IPv4: the owner's present lease (extended), else the first
+ * free one of those that are reserved for its user (or in quarantine after
+ * the same user), else the sticky address, else a new one, of the first pool that has one and whose
  * TEP is up; 306 where all allowed pools are out, 301 over max_leases. A
  * sticky address that policy no longer allows is forgotten. With IPv4:
  * renewal; 310 outside every pool (or not unicast), 308 not this owner's. An
  * ended lease of this very owner that is free or in quarantine is granted
- * again. TEP down or refusing: 307. Reserved by this owner already: the
+ * again, and so is one that is reserved for its user where it holds no other. TEP down or refusing: 307. Reserved by this owner already: the
  * earlier request gets 521, the later one the address. A renewal that policy
  * no longer allows: 308, and the lease is closed (draft 2.2).
  * OP_INFO: the lease's remaining lifetime; without IPv4, the owner's by

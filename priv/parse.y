@@ -82,6 +82,7 @@ static void	 pool_add(const struct tok *, const struct tok *, int);
 static void	 add_redirect(const struct tok *);
 static void	 user_begin(const struct tok *, const char *, uint32_t);
 static void	 user_prefix(const struct tok *);
+static void	 user_address(const struct tok *);
 static void	 user_pool(const struct tok *);
 static void	 tep_begin(const struct tok *);
 static void	 tep_address(const struct tok *, const struct tok *);
@@ -268,6 +269,7 @@ useropt		: POOL STRING			{ user_pool($2); }
 			    UINT32_MAX);
 		}
 		| PREFIX STRING			{ user_prefix($2); }
+		| ADDRESS STRING		{ user_address($2); }
 		;
 
 tep		: TEP STRING '{'		{ tep_begin($2); }
@@ -729,6 +731,22 @@ user_prefix(const struct tok *t)
 		fail(t, "too many prefixes of one user (%d)", CONF_PREFIX_MAX);
 	else
 		u->prefixes[u->nprefixes++] = p;
+}
+
+static void
+user_address(const struct tok *t)
+{
+	struct lease_policy *p = &pc.user->policy;
+	struct in_addr v4;
+	char why[VALUE_WHY];
+
+	if (value_addr4(t->text, &v4, why) == -1)
+		fail(t, "%s", why);
+	else if (p->nfixed == LEASE_FIXED_MAX)
+		fail(t, "too many addresses of one user (%d)",
+		    LEASE_FIXED_MAX);
+	else
+		p->fixed[p->nfixed++] = v4;
 }
 
 static void

@@ -58,6 +58,13 @@ server_init(void)
 				fatalx("pool %s: ranges overlap",
 				    conf->pools[i].name);
 	}
+	for (i = 0; i < conf->nusers; i++)
+		for (j = 0; j < conf->users[i].policy.nfixed; j++)
+			if (lease_engine_fix(engine,
+			    conf->users[i].policy.fixed[j]) == -1)
+				fatalx("user %s: %s can not be reserved",
+				    conf->users[i].name,
+				    log_in(conf->users[i].policy.fixed[j]));
 	if ((deadline = evtimer_new(priv.base, server_deadline, NULL)) == NULL)
 		fatalx("evtimer_new");
 }

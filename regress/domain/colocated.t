@@ -6,7 +6,8 @@ set -u
 domain_start
 domain_build colocated 2
 web_start || die "no web server"
-conf_server colocated "20 min 5" >"$T/server.conf"
+conf_server colocated "20 min 5" | sed "s,user \"alice\" {,& address $pool.77," \
+    >"$T/server.conf"
 conf_node node1 alice >"$T/node1.conf"
 conf_node node2 anonymous "route table 100" >"$T/node2.conf"
 
@@ -21,6 +22,8 @@ check "the second node gets a lease by ANONYMOUS" \
 check "the first fetches the page over IPv4" fetch node1
 a1=$(node_address node1)
 a2=$(node_address node2)
+check "the first has the address that is reserved for it" \
+    test "$a1" = "$pool.77"
 # A table of its own is for those who ask for it by their source address.
 fetch_bound() {
 	on node2 curl -4sf -m 5 --interface "$a2" "http://$web4/"

@@ -66,6 +66,7 @@ struct sim_store {
 struct sim_addr {
 	uint32_t	 v4;			/* host order */
 	int		 pool;
+	int		 fixed;			/* for this user, or -1 */
 	/* as the engine shows it */
 	uint32_t	 state;			/* 0: free */
 	int		 owner;
@@ -103,6 +104,7 @@ struct sim_req {
 	struct conn_ref	 conn;
 	uint32_t	 op, lifetime;
 	int		 owner, want, pool, answered;
+	int		 must;			/* get this one, or -1 */
 	int64_t		 asked;
 	uint32_t	 step, epoch;
 	uint64_t	 may;			/* statuses, as bits */

@@ -63,13 +63,15 @@ lifetime_of(const struct sim_req *r)
 }
 
 static int
-allowed(int owner, int pool)
+allowed(int owner, const struct sim_addr *a)
 {
 	const struct lease_policy *p = &sim.policy[owner / NHOSTS];
 	uint32_t i;
 
+	if (a->fixed != -1)
+		return (a->fixed == owner / NHOSTS);
 	for (i = 0; i < p->npools; i++)
-		if (p->pools[i] == pool)
+		if (p->pools[i] == a->pool)
 			return (1);
 	return (0);
 }
@@ -125,6 +127,30 @@ doubt(struct sim_addr *a)
 #define GRANT	(bit(STATUS_OK) | bit(STATUS_TEP) | bit(STATUS_PROGRESS) | \
 		    bit(STATUS_BUSY))
 
+/* One that is reserved for it, and to be had? */
+static int
+fixed_free(const struct sim_addr *a, int owner)
+{
+	return (a->fixed == owner / NHOSTS && (a->state == 0 ||
+	    (a->state == CTL_QUARANTINE && a->owner / NHOSTS ==
+	    owner / NHOSTS)));
+}
+
+static int
+fixed_next(int owner)
+{
+	const struct lease_policy *p = &sim.policy[owner / NHOSTS];
+	uint32_t j;
+	int i;
+
+	for (j = 0; j < p->nfixed; j++) {
+		i = addr_index(p->fixed[j], "the policy");
+		if (fixed_free(&sim.a[i], owner) && sim.teps[tep_of(i)].up)
+			return (i);
+	}
+	return (-1);
+}
+
 /* A new address, or why not. */
 static void
 asks_new(struct sim_req *r)
@@ -133,10 +159,15 @@ asks_new(struct sim_req *r)
 	int i, pool, any = 0;
 	uint32_t j;
 
+	if ((r->must = fixed_next(r->owner)) != -1) {
+		any = 1;
+		r->pool = sim.a[r->must].pool;
+	}
 	for (j = 0; j < p->npools && r->pool == -1; j++)
 		for (i = 0; i < NADDRS; i++) {
 			pool = p->pools[j];
-			if (sim.a[i].pool != pool || sim.a[i].state != 0)
+			if (sim.a[i].pool != pool || sim.a[i].state != 0 ||
+			    sim.a[i].fixed != -1)
 				continue;
 			any = 1;
 			if (sim.teps[tep_of(i)].up)
@@ -171,7 +202,13 @@ asks_create(struct sim_req *r, int said)
 	const struct lease_policy *p = &sim.policy[r->owner / NHOSTS];
 	struct sim_addr *a = &sim.a[r->want];
 
-	if (!allowed(r->owner, a->pool)) {
+	if (!said && a->fixed == -1 && (a->state == 0 ||
+	    a->state == CTL_QUARANTINE) && fixed_next(r->owner) != -1) {
+		r->want = -1;
+		asks_new(r);
+		return;
+	}
+	if (!allowed(r->owner, a)) {
 		if (a->state == CTL_BOUND)
 			doubt(a);
 		if (is_live(a->state) || a->state == CTL_CLOSING || said)
@@ -226,6 +263,17 @@ asks_delete(struct sim_req *r)
 	}
 }
 
+static int
+holds(int owner)
+{
+	int i;
+
+	for (i = 0; i < NADDRS; i++)
+		if (sim.a[i].last == owner && is_live(sim.a[i].state))
+			return (1);
+	return (0);
+}
+
 void
 model_asks(struct sim_req *r, int addr)
 {
@@ -233,7 +281,7 @@ model_asks(struct sim_req *r, int addr)
 	int64_t end = sim.now + 1000LL * lifetime_of(r);
 	int i;
 
-	r->want = r->pool = -1;
+	r->want = r->pool = r->must = -1;
 	for (i = 0; i < NADDRS; i++) {
 		a = &sim.a[i];
 		if (a->last == r->owner && (addr == ANY || addr == i))
@@ -244,9 +292,13 @@ model_asks(struct sim_req *r, int addr)
 			a->told_until = end;
 		if (sim.vague[r->owner] && a->owner == r->owner &&
 		    (r->op == OP_DELETE || (r->op == OP_CREATE &&
-		    !allowed(r->owner, a->pool))))
+		    !allowed(r->owner, a))))
 			doubt(a);
 	}
+	/* Its user's, though another node or nobody had it last. */
+	if (addr >= 0 && r->want == -1 && r->op == OP_CREATE &&
+	    fixed_free(&sim.a[addr], r->owner) && !holds(r->owner))
+		r->want = addr;
 	if (addr == NOWHERE)
 		r->may = bit(STATUS_IPV4);
 	else if (sim.vague[r->owner]) {
@@ -275,8 +327,12 @@ model_asked(const struct sim_req *r)
 	for (i = 0; i < NADDRS; i++)
 		if (sim.a[i].state == CTL_RESERVED &&
 		    sim.a[i].owner == r->owner && (r->pool == -1 ||
-		    sim.a[i].pool == r->pool))
+		    sim.a[i].pool == r->pool)) {
+			if (r->may == GRANT && r->must != -1 && i != r->must)
+				broken("owner %d gets %s, not what is "
+				    "reserved", r->owner, name(&sim.a[i]));
 			return;
+		}
 	if (r->may == GRANT)
 		broken("owner %d is refused, but pool %d has room", r->owner,
 		    r->pool);
@@ -502,16 +558,18 @@ see_reserved(struct sim_addr *a, int owner)
 		broken("%s goes to %d in state %u", name(a), owner, a->state);
 	if (a->dirty)
 		broken("%s goes to %d, its TEP may forward it", name(a), owner);
-	if (a->last != owner && sim.now < a->free_at)
+	if (a->last != owner && sim.now < a->free_at && (a->last == -1 ||
+	    a->fixed == -1 || a->last / NHOSTS != owner / NHOSTS))
 		broken("%s goes to %d in its quarantine", name(a), owner);
-	if (!allowed(owner, a->pool))
+	if (!allowed(owner, a))
 		broken("%s goes to %d against the policy", name(a), owner);
 	if (p->max_leases != 0 && live_leases(owner / NHOSTS) >=
 	    p->max_leases)
 		broken("%s goes to %d over its limit", name(a), owner);
 	for (i = 0; i < NADDRS; i++) {
 		/* The longest free one, so that others find theirs again. */
-		if (a->last != owner && sim.a[i].pool == a->pool &&
+		if (a->last != owner && a->fixed == -1 &&
+		    sim.a[i].fixed == -1 && sim.a[i].pool == a->pool &&
 		    sim.a[i].state == 0 && sim.a[i].free_step < a->free_step)
 			broken("%s goes to %d, %d is free longer", name(a),
 			    owner, i);
@@ -643,8 +701,8 @@ loaded(struct sim_addr *a, const struct seen *s)
 	int64_t left = a->rec.until - wall();
 
 	a->last = rec_owner(&a->rec);
-	if (left > sim.limits.lifetime_max)
-		left = sim.limits.lifetime_max;
+	if (left > LIFETIME_CEIL)
+		left = LIFETIME_CEIL;
 	a->dirty = remote && a->rec.state != REC_CLOSED;
 	if (a->rec.state == REC_BOUND && left > 0) {
 		a->dirty |= s->state == CTL_BOUND;

@@ -12,6 +12,7 @@
 #include "dstmd/tsp.h"
 #include "regress/unit/sim.h"
 
+#define FIXED		8	/* addresses that are reserved, at most */
 #define TEP_DEFAULT	1440	/* s: what a TEP makes of no lifetime */
 
 struct sim sim;
@@ -138,6 +139,17 @@ host_index(const struct in6_addr *v6)
 /*
  * Begin and end
  */
+static void
+reserve_address(struct sim_addr *a, int user)
+{
+	struct lease_policy *p = &sim.policy[user];
+
+	if (a->fixed != -1 || p->nfixed == LEASE_FIXED_MAX)
+		return;
+	a->fixed = user;
+	p->fixed[p->nfixed++].s_addr = htonl(a->v4);
+}
+
 void
 policies(void)
 {
@@ -154,8 +166,13 @@ policies(void)
 			sim.policy[i].pools[k] = t;
 		}
 		sim.policy[i].npools = 1 + rnd(NPOOLS);
+		sim.policy[i].nfixed = 0;
 		sim.policy[i].max_leases = rnd(5);
 	}
+	for (i = 0; i < NADDRS; i++)
+		sim.a[i].fixed = -1;
+	for (i = rnd(FIXED + 1); i > 0; i--)
+		reserve_address(&sim.a[rnd(NADDRS)], (int)rnd(NUSERS));
 }
 
 static void
@@ -196,6 +213,10 @@ engine_start(void)
 	for (i = 0; i < NRANGES; i++)
 		if (lease_engine_add_range(sim.e, (uint32_t)ranges[i].pool,
 		    v4(ranges[i].lo), v4(ranges[i].hi)) == -1)
+			abort();
+	for (i = 0; i < NADDRS; i++)
+		if (sim.a[i].fixed != -1 && lease_engine_fix(sim.e,
+		    (struct in_addr){ htonl(sim.a[i].v4) }) == -1)
 			abort();
 	sim.store.up = 1;
 	sim.store.next = sim.store.due = 1;

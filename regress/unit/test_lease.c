@@ -830,6 +830,90 @@ test_ended_until(void **state)
 	assert_int_equal(a.rec.until, wall() + 60);
 }
 
+/* Reserved for alice: nobody else's, and hers before others. */
+static void
+test_fixed(void **state)
+{
+	struct lease_policy hers;
+	struct lease_pool_stats st;
+	struct lease_action a;
+	struct lease_ask r;
+	int i;
+
+	(void)state;
+	assert_int_equal(lease_engine_fix(e, v4("198.51.100.17")), 0);
+	assert_int_equal(lease_engine_fix(e, v4("198.51.100.17")), -1);
+	assert_int_equal(lease_engine_fix(e, v4("198.51.100.20")), -1);
+	hers = policy;
+	hers.nfixed = 1;
+	hers.fixed[0] = v4("198.51.100.17");
+	for (i = 1; i <= 3; i++)
+		assert_int_not_equal(grant("bob", i, NULL).s_addr,
+		    hers.fixed[0].s_addr);
+	request(ask(OP_CREATE, "bob", 4, NULL));
+	expect_status(STATUS_EXHAUSTED);
+	request(ask(OP_CREATE, "bob", 4, "198.51.100.17"));
+	expect_status(STATUS_UNAVAILABLE);
+	lease_pool_stats(e, 0, &st);
+	assert_int_equal(st.free, 1);
+	/* hers, by name, though she never had it */
+	r = ask(OP_CREATE, "alice", 5, "198.51.100.17");
+	r.policy = &hers;
+	request(r);
+	a = expect(LA_TEP_ADD);
+	tep_says(&a, STATUS_OK);
+	a = expect(LA_STORE);
+	lease_store_done(e, now, wall(), a.seq);
+	expect_status(STATUS_OK);
+	/* her second host finds no other */
+	r = ask(OP_CREATE, "alice", 6, NULL);
+	r.policy = &hers;
+	request(r);
+	expect_status(STATUS_EXHAUSTED);
+	/* and gets it from the first, in its quarantine */
+	r = ask(OP_DELETE, "alice", 5, NULL);
+	r.policy = &hers;
+	request(r);
+	a = expect(LA_STORE);
+	lease_store_done(e, now, wall(), a.seq);
+	expect(LA_REPLY);
+	a = expect(LA_TEP_DEL);
+	tep_says(&a, STATUS_OK);
+	r = ask(OP_CREATE, "alice", 6, NULL);
+	r.policy = &hers;
+	request(r);
+	assert_int_equal(expect(LA_TEP_ADD).v4.s_addr, hers.fixed[0].s_addr);
+}
+
+/* Who had it before it was reserved keeps it to its end, not longer. */
+static void
+test_fixed_later(void **state)
+{
+	struct lease_rec rec;
+	struct lease_pool_stats st;
+
+	(void)state;
+	assert_int_equal(lease_engine_fix(e, v4("198.51.100.17")), 0);
+	memset(&rec, 0, sizeof(rec));
+	inet_pton(AF_INET6, "2001:db8:1::1", &rec.v6);
+	rec.v4 = v4("198.51.100.17");
+	rec.mech = MECH_SCRAM_SHA_256;
+	rec.state = REC_BOUND;
+	rec.until = wall() + 50;
+	strlcpy(rec.name, "bob", sizeof(rec.name));
+	strlcpy(rec.tep, "tep", sizeof(rec.tep));
+	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
+	assert_int_equal(lease_load(e, now, wall(), &rec), -1);
+	expect(LA_TEP_ADD);
+	request(ask(OP_INFO, "bob", 1, NULL));
+	assert_int_equal(expect(LA_REPLY).reply.status, STATUS_OK);
+	request(ask(OP_CREATE, "bob", 1, NULL));
+	assert_int_equal(expect(LA_REPLY).reply.status, STATUS_UNAVAILABLE);
+	assert_int_equal(expect(LA_STORE).rec.state, REC_CLOSED);
+	lease_pool_stats(e, 0, &st);
+	assert_int_equal(st.size, 4);
+}
+
 /* A sticky address that its owner may no longer have is no obstacle. */
 static void
 test_sticky_not_allowed(void **state)
@@ -937,6 +1021,7 @@ main(void)
 		REMOTE(test_tep_refuses_bound),
 		REMOTE(test_tep_refuses_binding), LOCAL(test_writes),
 		LOCAL(test_load_other_conf), REMOTE(test_ended_until),
+		LOCAL(test_fixed), LOCAL(test_fixed_later),
 		LOCAL(test_ranges), LOCAL(test_churn),
 	};
 
