@@ -45,7 +45,7 @@ usage(FILE *f)
 	    "       show leases|pools|sessions|tunnels|processes\n"
 	    "       release [address]\n"
 	    "       log verbose|brief\n"
-	    "       passwd [-d] [-f file] name\n");
+	    "       passwd [-d] [-f file] [-r realm] name\n");
 	exit(f == stdout ? 0 : 2);
 }
 

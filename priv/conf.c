@@ -37,12 +37,13 @@ conf_new(void)
 	conf->limits.lifetime_min = LIFETIME_MIN_DEFAULT;
 	conf->limits.lifetime_max = LIFETIME_MAX_DEFAULT;
 	conf->limits.quarantine = 300;
-	conf->server_mechs = MECH_SCRAM_SHA_256;
+	conf->server_mechs[0] = MECH_SCRAM_SHA_256;
 	conf->max_conns = 4096;
 	conf->max_source = 64;
 	conf->auth_timeout = 30;
 	conf->idle_timeout = 300;
 	conf->request_timeout = 10;
+	conf->success_pause = 200;
 	conf->node.mech = MECH_SCRAM_SHA_256;
 	conf->node.route = 1;
 	conf->node.metric = 512;
@@ -114,6 +115,21 @@ conf_user(const struct conf *conf, uint32_t mech, const char *name)
 	if ((u = user_find(conf, 0, name)) != NULL)
 		return (u);
 	return (user_find(conf, 0, ""));
+}
+
+void
+conf_policy(const struct conf *conf, uint32_t mech,
+    const struct lease_policy *all, struct lease_policy *p)
+{
+	uint32_t i, mechs;
+
+	memset(p, 0, sizeof(*p));
+	p->max_leases = all->max_leases;
+	for (i = 0; i < all->npools; i++) {
+		mechs = conf->pools[all->pools[i]].mechs;
+		if (mechs == 0 || (mechs & mech))
+			p->pools[p->npools++] = all->pools[i];
+	}
 }
 
 const struct conf_peer *
@@ -604,32 +620,68 @@ check_users(struct check *ck)
 	}
 }
 
+/* The word of the first of a list that is in that set; NULL: none is. */
+static const char *
+first_word(const uint32_t *list, uint32_t set)
+{
+	uint32_t i;
+
+	for (i = 0; i < MECH_MAX; i++)
+		if (list[i] & set)
+			return (mech_word(list[i]));
+	return (NULL);
+}
+
 static void
 check_mechs(struct check *ck)
 {
 	const struct conf *conf = ck->conf;
 	const struct conf_at *at = &conf->server_at;
+	const uint32_t *list = conf->server_mechs;
+	uint32_t set = mech_set(list);
 	int anon, named;
 
 	anon = user_find(conf, MECH_ANONYMOUS, "anonymous") != NULL;
 	named = conf->nusers > 0 && conf->users[0].mech == 0;
-	if (conf->server_mechs & MECH_ANONYMOUS) {
-		if (!anon)
-			fail(ck, at, "server: auth offers anonymous, but there "
-			    "is no anonymous { } to say what it gets");
-	} else if (anon)
+	if ((set & MECH_ANONYMOUS) && !anon)
+		fail(ck, at, "server: auth offers anonymous, but there "
+		    "is no anonymous { } to say what it gets");
+	if ((set & MECH_ANONYMOUS) == 0 && anon)
 		fail(ck, at, "server: anonymous { } is there, but auth does "
 		    "not offer it");
-	if (conf->server_mechs & ~MECH_ANONYMOUS) {
-		if (!named)
-			fail(ck, at, "server: auth offers scram-sha-256, but "
-			    "there is no user");
-		if (conf->secrets[0] == '\0')
-			fail(ck, at, "server: auth offers scram-sha-256, but "
-			    "there is no secrets file");
-	} else if (named)
-		fail(ck, at, "server: there are users, but auth does not "
-		    "offer scram-sha-256");
+	if ((set & ~MECH_ANONYMOUS) && !named)
+		fail(ck, at, "server: auth offers %s, but there is no user",
+		    first_word(list, ~MECH_ANONYMOUS));
+	if ((set & ~MECH_ANONYMOUS) == 0 && named)
+		fail(ck, at, "server: there are users, but auth offers "
+		    "anonymous alone");
+	if ((set & MECH_STORED) && conf->secrets[0] == '\0')
+		fail(ck, at, "server: auth offers %s, but there is no secrets "
+		    "file", first_word(list, MECH_STORED));
+	if ((set & MECH_GSSAPI) && conf->keytab[0] == '\0')
+		fail(ck, at, "server: auth offers gssapi, but there is no "
+		    "keytab");
+	if ((set & MECH_GSSAPI) == 0 && conf->keytab[0] != '\0')
+		fail(ck, at, "server: a keytab, but auth does not offer "
+		    "gssapi");
+}
+
+static void
+check_pool_mechs(struct check *ck)
+{
+	const struct conf *conf = ck->conf;
+	const struct conf_pool *p;
+	uint32_t i, missing, bit;
+
+	for (i = 0; i < conf->npools; i++) {
+		p = &conf->pools[i];
+		missing = p->mechs & ~mech_set(conf->server_mechs);
+		for (bit = 1; bit <= missing && bit != 0; bit <<= 1)
+			if (missing & bit)
+				fail(ck, &p->at, "pool \"%s\": is for those "
+				    "who log in by %s, which the server does "
+				    "not offer", p->name, mech_word(bit));
+	}
 }
 
 static void
@@ -647,6 +699,7 @@ check_server(struct check *ck)
 		fail(ck, at, "server: lifetime %u must be between min %u and "
 		    "max %u", l->lifetime, l->lifetime_min, l->lifetime_max);
 	check_mechs(ck);
+	check_pool_mechs(ck);
 }
 
 static void
@@ -666,6 +719,8 @@ check_node(struct check *ck)
 			    "anonymous");
 	} else if (n->login.name[0] == '\0')
 		fail(ck, &n->at, "node: no login");
+	if (n->mech == MECH_GSSAPI)
+		fail(ck, &n->at, "node: auth gssapi is for servers alone");
 	for (i = 0; i < conf->nteps; i++) {
 		if (n->ifname[0] != '\0' &&
 		    strcmp(conf->teps[i].ifname, n->ifname) == 0)
@@ -694,7 +749,7 @@ static void
 complete(struct conf *conf)
 {
 	struct conf_listen *l;
-	uint32_t i;
+	uint32_t i, j;
 
 	order_teps(conf);
 	if (conf->nusers > 0)
@@ -703,12 +758,13 @@ complete(struct conf *conf)
 	qsort(conf->listen, conf->nlisten, sizeof(*conf->listen), listen_cmp);
 	for (i = 0; i < conf->nlisten; i++) {
 		l = &conf->listen[i];
-		l->mechs = 0;
-		if (l->role & ROLE_SERVER)
-			l->mechs |= conf->server_mechs;
+		memset(l->mechs, 0, sizeof(l->mechs));
+		for (j = 0; (l->role & ROLE_SERVER) && j < MECH_MAX; j++)
+			if (conf->server_mechs[j] != 0)
+				mech_add(l->mechs, conf->server_mechs[j]);
 		/* Servers and TEPs prove themselves to each other. */
 		if (l->role & ROLE_TEP)
-			l->mechs |= MECH_SCRAM_SHA_256;
+			mech_add(l->mechs, MECH_SCRAM_SHA_256);
 	}
 }
 

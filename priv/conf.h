@@ -38,7 +38,7 @@ struct conf_listen {
 	struct in6_addr	 addr;
 	uint16_t	 port;
 	uint32_t	 role;		/* ROLE_SERVER, ROLE_TEP or both */
-	uint32_t	 mechs;
+	uint32_t	 mechs[MECH_MAX];	/* offered, in this order */
 	struct conf_at	 at;
 };
 
@@ -54,6 +54,8 @@ struct conf_pool {
 	char		 name[NAME_SIZE];
 	char		 tep_name[NAME_SIZE];
 	uint32_t	 tep;		/* index into teps */
+	uint32_t	 mechs;		/* by which one logs in for it: a set;
+					 * 0: any that its users may */
 	uint32_t	 nranges;	/* exclusions already taken out */
 	struct conf_range ranges[CONF_RANGE_MAX];
 	/* as written, for -nv */
@@ -125,9 +127,12 @@ struct conf {
 	char		 store[CONF_PATH_SIZE];		/* directory */
 	char		 secrets[CONF_PATH_SIZE];
 	struct lease_limits limits;
-	uint32_t	 server_mechs;	/* that the server offers */
+	char		 keytab[CONF_PATH_SIZE];	/* of GSSAPI */
+	uint32_t	 server_mechs[MECH_MAX];	/* offered, in this
+							 * order */
 	uint32_t	 max_conns, max_source;
 	uint32_t	 auth_timeout, idle_timeout, request_timeout;
+	uint32_t	 success_pause;	/* ms */
 	uint32_t	 nlisten;
 	struct conf_listen listen[LISTEN_MAX];
 	uint32_t	 npools;
@@ -171,6 +176,9 @@ void		 conf_free(struct conf *);	/* NULL is fine */
  * each printed, with the file's name where no better place is known.
  */
 int		 conf_check(struct conf *, const char *);
+/* What of a policy is for who logged in by that mechanism, in its order. */
+void		 conf_policy(const struct conf *, uint32_t mech,
+		    const struct lease_policy *, struct lease_policy *);
 /*
  * Policy of an authenticated identity, or NULL: not allowed. The default
  * class covers no server that a local TEP obeys.
