@@ -39,10 +39,13 @@ log_gss(const char *what, OM_uint32 major, OM_uint32 minor)
 {
 	gss_buffer_desc text;
 	OM_uint32 m, more = 0;
-	int code = minor != 0 ? GSS_C_MECH_CODE : GSS_C_GSS_CODE;
+	int code = GSS_C_GSS_CODE;
 
-	if (gss_display_status(&m, minor != 0 ? minor : major, code,
-	    gss_mech_krb5, &more, &text) != GSS_S_COMPLETE)
+	/* the mechanism knows more where the error is its own */
+	if (GSS_ROUTINE_ERROR(major) == GSS_S_FAILURE)
+		code = GSS_C_MECH_CODE;
+	if (gss_display_status(&m, code == GSS_C_MECH_CODE ? minor : major,
+	    code, gss_mech_krb5, &more, &text) != GSS_S_COMPLETE)
 		return;
 	log_debug("GSSAPI: %s: %.*s", what, (int)text.length,
 	    (const char *)text.value);
