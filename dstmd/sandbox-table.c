@@ -178,8 +178,8 @@ static const struct sandbox_row auth_rows[] = {
 	ALLOW(lseek),
 	ALLOW(fstat),
 	/*
-	 * fstat(3); libkrb5 looks for its configuration and plugins at each
-	 * login, and must hear that there are none
+	 * fstat(3); and libkrb5 looks for its configuration and plugins at
+	 * each login: by name there is nothing but the empty root
 	 */
 	ALLOW(newfstatat),
 	FAIL(openat, ENOENT),
