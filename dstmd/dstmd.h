@@ -21,10 +21,11 @@
 #define TSP_PORT		3653	/* RFC 5572, 6 */
 
 /* Limits that more than one process must agree on. */
-#define TSP_LINE_MAX		2048	/* octets of a line, with its CRLF */
+#define TSP_LINE_MAX		8192	/* octets of a line, with its CRLF */
 #define TSP_BODY_MAX		8192	/* octets of a framed message */
 #define TSP_REPLY_MAX		4000	/* octets that field clients can read */
-#define SASL_BLOB_MAX		1536	/* octets of a SASL step, decoded */
+#define SASL_BLOB_MAX		6000	/* octets of a SASL step, decoded:
+					 * tickets of some directories are big */
 #define NAME_MAX_LEN		64	/* user, pool, TEP and server names */
 #define NAME_SIZE		(NAME_MAX_LEN + 1)
 #define MECH_SIZE		24
