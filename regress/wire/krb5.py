@@ -1,5 +1,6 @@
 """Run by krb5.t in a node's namespace: TAP."""
 import base64
+import ctypes
 import json
 import os
 import subprocess
@@ -106,6 +107,35 @@ def good(alice):
     ok(login(c, alice, authzid=b'alice').startswith(b'OK'), 'for herself')
 
 
+def cyrus():
+    """The client that others have: libsasl2 and its own plugin."""
+    sasl = ctypes.CDLL('libsasl2.so.2')
+    out, size = ctypes.c_char_p(), ctypes.c_uint()
+    conn, mech = ctypes.c_void_p(), ctypes.c_char_p()
+    os.environ['KRB5CCNAME'] = 'FILE:%s/cc.alice' % top
+    assert sasl.sasl_client_init(None) == 0
+    assert sasl.sasl_client_new(b'tsp', b'server.test', None, None, None, 0,
+                                ctypes.byref(conn)) == 0
+
+    def result(r):
+        assert r in (0, 1), r
+        return blob(ctypes.string_at(out, size.value) if size.value else b'')
+    c = Client(server)
+    c.version()
+    c.send(b'AUTHENTICATE GSSAPI\r\n' + result(sasl.sasl_client_start(
+        conn, b'GSSAPI', None, ctypes.byref(out), ctypes.byref(size),
+        ctypes.byref(mech))))
+    line = c.line()
+    while b' ' not in line:
+        data = base64.b64decode(line)
+        c.send(result(sasl.sasl_client_step(
+            conn, data, len(data), None, ctypes.byref(out),
+            ctypes.byref(size))))
+        line = c.line()
+    ok(line.startswith(b'OK'), 'libsasl2\'s client logs in: %r' % line)
+    sasl.sasl_dispose(ctypes.byref(conn))
+
+
 def bad(alice):
     for what, more in (('for another', {'authzid': b'bob'}),
                        ('a security layer', {'layer': b'\2\0\0\0'}),
@@ -203,6 +233,7 @@ def quiet():
 
 alice = credentials('alice', 'alice-krb')
 good(alice)
+cyrus()
 bad(alice)
 reload_keytab()
 names()
