@@ -6,10 +6,11 @@ set -eu
 
 build="gcc libc6-dev make pkgconf byacc libbsd-dev libevent-dev libxml2-dev
     libsasl2-dev libsasl2-modules libseccomp-dev libsqlite3-dev libmnl-dev
-    libssl-dev"
+    libssl-dev libkrb5-dev"
 demo="iproute2 procps iputils-ping curl nginx-light jq tcpdump"
 regress="$demo libcmocka-dev python3 perl mandoc clang libclang-rt-14-dev
-    sqlite3 util-linux strace iptables iperf3"
+    sqlite3 util-linux strace iptables iperf3 krb5-kdc krb5-admin-server
+    krb5-user python3-gssapi libsasl2-modules-gssapi-mit"
 lint="mandoc cppcheck clang shellcheck libsasl2-dev linux-libc-dev git"
 
 list=

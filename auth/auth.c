@@ -3,6 +3,7 @@
  * them: session cannot claim who never authenticated.
  */
 #include <sys/types.h>
+#include <sys/stat.h>
 
 #include <event2/event.h>
 
@@ -13,7 +14,9 @@
 #include "auth/auth.h"
 #include "dstmd/msg.h"
 
-#define CREDS	(TEP_MAX + SERVER_MAX)
+#define CREDS		(TEP_MAX + SERVER_MAX)
+#define MEMORY_MAX	(64 << 20)	/* octets, beside exchanges */
+#define MEMORY_EXCHANGE	16384		/* at most */
 
 struct attempt {
 	uint32_t		 gen;
@@ -24,6 +27,8 @@ struct attempt {
 static struct event_base	*base;
 static struct msglink		*priv_link, *session_link;
 static struct attempt		*attempts[CONN_MAX];
+static size_t			 nattempts;
+static uint32_t			 serving;	/* mechanisms, a set */
 static struct {
 	int			 set;
 	struct msg_auth_cred	 conf;
@@ -40,6 +45,16 @@ attempt_end(uint32_t id)
 	sasl_end(a->x);
 	free(a);
 	attempts[id] = NULL;
+	nattempts--;
+	/*
+	 * DIGEST-MD5 loses what a client says twice: who does it often gets
+	 * us a new process, in which others' logins begin anew.
+	 */
+	if (sasl_memory() > MEMORY_MAX + nattempts * MEMORY_EXCHANGE) {
+		log_warnx("libsasl2 has lost %d MB: ending, to be started "
+		    "anew", MEMORY_MAX >> 20);
+		exit(0);
+	}
 }
 
 static void
@@ -68,7 +83,7 @@ verdict(struct conn_ref conn, const struct attempt *a)
 	m.side = a->side;
 	m.mech = a->mech;
 	m.cred = a->cred;
-	m.mutual = a->mech != MECH_ANONYMOUS;
+	m.mutual = (a->mech & MECH_MUTUAL) != 0;
 	strlcpy(m.name, name, sizeof(m.name));
 	msg_put(priv_link, MSG_AUTH_VERDICT, &m, sizeof(m));
 	return (0);
@@ -113,7 +128,8 @@ start_client(struct conn_ref conn, struct attempt *a)
 	}
 	name = creds[a->cred].conf.name;
 	password = creds[a->cred].password;
-	if ((a->x = sasl_call(a->mech, name, password)) == NULL) {
+	if ((a->x = sasl_call(a->mech, name, password,
+	    creds[a->cred].conf.host)) == NULL) {
 		next(conn, AUTH_FAILED, NULL, 0, 0);
 		attempt_end(conn.id);
 		return;
@@ -136,6 +152,7 @@ auth_start(struct msglink *l, struct msg *m)
 	if ((a = calloc(1, sizeof(*a))) == NULL)
 		fatal(NULL);
 	attempts[ms.conn.id] = a;
+	nattempts++;
 	a->gen = ms.conn.gen;
 	a->side = ms.side;
 	a->mech = ms.mech;
@@ -224,16 +241,85 @@ auth_link(struct msglink *l, struct msg *m)
 }
 
 static void
+auth_conf(struct msglink *l, struct msg *m)
+{
+	struct msg_auth_conf mc;
+
+	(void)l;
+	memcpy(&mc, m->data, sizeof(mc));
+	serving = mc.mechs;
+	sasl_allow(mc.mechs);
+}
+
+/* A file's octets, the caller's to clear and free; NULL: cannot be read. */
+static uint8_t *
+file_read(int fd, const char *what, size_t max, size_t *len)
+{
+	struct stat st;
+	uint8_t *buf;
+	size_t off = 0;
+	ssize_t n;
+
+	if (fstat(fd, &st) == -1 || st.st_size < 0 ||
+	    (size_t)st.st_size > max) {
+		log_warnx("%s: cannot be read, or more than %zu octets", what,
+		    max);
+		return (NULL);
+	}
+	*len = (size_t)st.st_size;
+	if ((buf = calloc(1, *len + 1)) == NULL)
+		fatal(NULL);
+	while (off < *len &&
+	    (n = pread(fd, buf + off, *len - off, (off_t)off)) > 0)
+		off += (size_t)n;
+	if (off == *len)
+		return (buf);
+	log_warn("%s", what);
+	freezero(buf, *len + 1);
+	return (NULL);
+}
+
+/* A file that cannot be read leaves the keys as they are. */
+static void
 auth_secrets(struct msglink *l, struct msg *m)
 {
 	struct secrets *s;
+	uint8_t *buf;
+	size_t len;
 
 	(void)l;
-	/* One that cannot be read leaves the keys as they are. */
-	if ((s = secrets_read(m->fd)) == NULL)
+	if ((buf = file_read(m->fd, "secrets", SECRETS_MAX, &len)) == NULL)
 		return;
-	log_info("%zu stored keys", secrets_count(s));
+	s = secrets_parse((const char *)buf, len);
+	freezero(buf, len + 1);
+	if (s == NULL)
+		return;
+	log_info("%zu users with stored keys", secrets_count(s));
+	if ((serving & MECH_DIGEST_MD5) && secrets_realm(s)[0] == '\0')
+		log_warnx("secrets: no !realm line: nobody can log in by "
+		    "digest-md5; \"dstmctl passwd -r realm\" adds one");
 	sasl_secrets(s);
+}
+
+static void
+auth_keytab(struct msglink *l, struct msg *m)
+{
+	uint8_t *buf;
+	size_t len;
+	int n;
+
+	(void)l;
+	if ((buf = file_read(m->fd, "keytab", KEYTAB_MAX, &len)) == NULL)
+		return;
+	n = gss_keytab(buf, len);
+	freezero(buf, len + 1);
+	if (n == -1)
+		log_warnx("keytab: not a keytab file of version 2");
+	else if (n == 0)
+		log_warnx("keytab: no key of a principal \"%s/host@REALM\"",
+		    TSP_SERVICE);
+	else
+		log_info("%d Kerberos keys", n);
 }
 
 static void
@@ -248,6 +334,7 @@ auth_cred(struct msglink *l, struct msg *m)
 	if (mc.cred >= CREDS)
 		fatalx("login %u", mc.cred);
 	mc.name[NAME_MAX_LEN] = '\0';
+	mc.host[NAME_MAX_LEN] = '\0';
 	memset(buf, 0, sizeof(buf));
 	if (m->fd != -1 && (n = pread(m->fd, buf, sizeof(buf) - 1, 0)) <= 0) {
 		log_warnx("the password of %s cannot be read, or is empty",
@@ -271,6 +358,8 @@ auth_ready(struct msglink *l, struct msg *m)
 #define PRIV	MSG_FROM(PROC_PRIV)
 static const struct msg_rule	 priv_rules[] = {
 	{ MSG_LINK, PRIV, sizeof(struct msg_link_to), 0, MSG_F_FD, auth_link },
+	{ MSG_AUTH_CONF, PRIV, sizeof(struct msg_auth_conf), 0, 0, auth_conf },
+	{ MSG_AUTH_KEYTAB, PRIV, 0, 0, MSG_F_FD, auth_keytab },
 	{ MSG_AUTH_SECRETS, PRIV, 0, 0, MSG_F_FD, auth_secrets },
 	{ MSG_AUTH_CRED, PRIV, sizeof(struct msg_auth_cred), 0, MSG_F_FD_OPT,
 	    auth_cred },

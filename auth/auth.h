@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "dstmd/dstmd.h"
+#include "dstmd/stored.h"
 
 #define SECRET_SIZE	192	/* of a stored key, as text */
 #define SECRETS_MAX	(16 * 1024 * 1024)	/* octets of the file */
@@ -13,26 +14,67 @@
 #define ITERATIONS	4096	/* RFC 7677 */
 #define ITERATIONS_MAX	20000
 #define PASSWORD_SIZE	256
+#define TSP_SERVICE	"tsp"		/* RFC 5572's digest-uri; of tickets */
+#define KEYTAB_MAX	65536	/* octets of the file */
+#define KEYTAB_WORD	256
+#define KEYTAB_PRINCIPAL (3 * KEYTAB_WORD)
 
 /* secrets.c: stored keys by name */
 
 struct secrets;
 
 /*
- * Reads lines "name:SCRAM-SHA-256$i:salt$StoredKey:ServerKey", "#" comments
- * and one "!seed:base64" from text of len octets. A line that is none is
- * logged with its number, and skipped. NULL: out of bounds.
+ * Reads lines "name:SCRAM-SHA-256$i:salt$StoredKey:ServerKey" and
+ * "name:DIGEST-MD5$hex", "#" comments, one "!seed:base64" and one
+ * "!realm:name" from text of len octets. A line that is none is logged with
+ * its number, and skipped. NULL: out of bounds.
  */
 struct secrets	*secrets_parse(const char *, size_t);
-/* The same of an open file. NULL: cannot be read. */
-struct secrets	*secrets_read(int);
 void		 secrets_free(struct secrets *);
 /*
  * The key of a name into buf; of an unknown one a fake, always the same, so
  * that nobody can tell who exists.
  */
 void		 secrets_get(const struct secrets *, const char *, char *, size_t);
+/* The same of DIGEST-MD5's, HA1_SIZE octets; its realm, "": none. */
+void		 secrets_ha1(const struct secrets *, const char *, uint8_t *);
+const char	*secrets_realm(const struct secrets *);
+/* Is this the password of that name? 1 or 0. */
+int		 secrets_check(const struct secrets *, const char *,
+		    const char *);
 size_t		 secrets_count(const struct secrets *);
+
+/* keytab.c: pure */
+
+struct keytab_entry {
+	char		 principal[KEYTAB_PRINCIPAL];	/* "tsp/host@REALM" */
+	uint32_t	 vno, enctype;
+	size_t		 key_len;
+	uint8_t		 key[64];
+};
+
+/*
+ * The next key of our service in a keytab of len octets, from *off on (0 at
+ * first): 1, 0 no more, -1 malformed.
+ */
+int		 keytab_next(const uint8_t *, size_t, size_t *,
+		    struct keytab_entry *);
+
+/* gss.c: Kerberos, as server; used by sasl.c, as the steps of one exchange */
+
+struct gss;
+
+void		 gss_setup(void);	/* once, before the sandbox; or fatal */
+/*
+ * The keys that servers have from now on: how many. 0, or -1 where it is no
+ * keytab: those of before stay.
+ */
+int		 gss_keytab(const uint8_t *, size_t);
+struct gss	*gss_serve(void);	/* NULL: no keytab */
+uint32_t	 gss_step(struct gss *, const uint8_t *, size_t, uint8_t *,
+		    size_t *, int *);
+const char	*gss_name(const struct gss *);
+void		 gss_end(struct gss *);
 
 /* sasl.c */
 
@@ -42,9 +84,15 @@ struct exchange;
 void		 sasl_setup(void);
 /* The table that servers check against; the old one is freed. */
 void		 sasl_secrets(struct secrets *);
-/* A server's or client's exchange; NULL: cannot be. */
+/* The set of mechanisms that may be served, and no other; at first none. */
+void		 sasl_allow(uint32_t);
+/*
+ * A server's or client's exchange; NULL: cannot be. The host, a name or an
+ * address, is what the client takes the server for (DIGEST-MD5).
+ */
 struct exchange	*sasl_serve(uint32_t mech);
-struct exchange	*sasl_call(uint32_t mech, const char *name, const char *pass);
+struct exchange	*sasl_call(uint32_t mech, const char *name, const char *pass,
+		    const char *host);
 /*
  * One step: in[len] (NULL: the client's first) gives AUTH_MORE, AUTH_OK or
  * AUTH_FAILED, and what to send in out (*n), *has_out.
@@ -54,5 +102,7 @@ uint32_t	 sasl_step(struct exchange *, const uint8_t *, size_t,
 /* After AUTH_OK as server: who it is. */
 const char	*sasl_name(struct exchange *);
 void		 sasl_end(struct exchange *);
+/* Octets that the library holds; some that it has lost are among them. */
+size_t		 sasl_memory(void);
 
 #endif /* AUTH_AUTH_H */

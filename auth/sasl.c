@@ -15,11 +15,13 @@
 
 #include "auth/auth.h"
 
-#define SERVICE		"tsp"
+/* MD5 of "warm-up:warm:pencil" */
+#define WARM_HA1	"ac2cd4bb3490e273e62524099f8cb431"
 #define HOST		"dstmd.invalid"	/* with a dot: it is not looked up */
 
 struct exchange {
 	sasl_conn_t		*conn;
+	struct gss		*gss;	/* in its place */
 	int			 server, started, done;
 	uint32_t		 mech;
 	char			 name[NAME_SIZE];
@@ -28,6 +30,8 @@ struct exchange {
 };
 
 static struct secrets	*table;
+static uint32_t		 allowed;	/* mechanisms, as server */
+static char		 allowed_names[MECH_MAX * MECH_SIZE];
 static unsigned long	 rand_calls;
 
 /*
@@ -73,6 +77,8 @@ struct chunk {
 	size_t	 pad;		/* keeps what follows 16-aligned */
 };
 
+static size_t	 mem_used;	/* octets that the library holds */
+
 static void *
 mem_alloc(size_t size)
 {
@@ -82,6 +88,7 @@ mem_alloc(size_t size)
 	    (c = calloc(1, sizeof(*c) + size)) == NULL)
 		fatal(NULL);
 	c->size = size;
+	mem_used += sizeof(*c) + size;
 	return (c + 1);
 }
 
@@ -101,6 +108,7 @@ mem_free(void *p)
 	if (p == NULL)
 		return;
 	c--;
+	mem_used -= sizeof(*c) + c->size;
 	freezero(c, sizeof(*c) + c->size);
 }
 
@@ -118,6 +126,12 @@ mem_realloc(void *p, size_t size)
 	return (new);
 }
 
+size_t
+sasl_memory(void)
+{
+	return (mem_used);
+}
+
 /*
  * Callbacks
  */
@@ -129,7 +143,7 @@ cb_getopt(void *context, const char *plugin, const char *option,
     const char **result, unsigned *len)
 {
 	static const struct { const char *name, *value; } options[] = {
-		{ "mech_list", "SCRAM-SHA-256 ANONYMOUS" },
+		{ "mech_list", allowed_names },
 		{ "auxprop_plugin", "dstmd" },
 		{ "pwcheck_method", "auxprop" },
 		{ "canon_user_plugin", "INTERNAL" },
@@ -149,18 +163,23 @@ cb_getopt(void *context, const char *plugin, const char *option,
 	return (SASL_FAIL);
 }
 
-/* The plugins that are loaded: these two, of all that are installed. */
+/* The plugins that are loaded: these, of all that are installed. */
 static int
 cb_verifyfile(void *context, const char *file, sasl_verify_type_t type)
 {
+	static const char *const names[] = { "libanonymous.", "libdigestmd5.",
+	    "libplain.", "libscram." };
 	const char *base = strrchr(file, '/');
+	size_t i;
 
 	(void)context;
 	base = base != NULL ? base + 1 : file;
-	if (type == SASL_VRFY_PLUGIN && strncmp(base, "libscram.", 9) != 0 &&
-	    strncmp(base, "libanonymous.", 13) != 0)
-		return (SASL_CONTINUE);
-	return (SASL_OK);
+	if (type != SASL_VRFY_PLUGIN)
+		return (SASL_OK);
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strncmp(base, names[i], strlen(names[i])) == 0)
+			return (SASL_OK);
+	return (SASL_CONTINUE);
 }
 
 static int
@@ -197,6 +216,39 @@ cb_proxy(sasl_conn_t *conn, void *context, const char *user, unsigned ulen,
 	    SASL_NOAUTHZ);
 }
 
+/* PLAIN, against the stored key. */
+static int
+cb_checkpass(sasl_conn_t *conn, void *context, const char *user,
+    const char *pass, unsigned len, struct propctx *props)
+{
+	char password[PASSWORD_SIZE];
+	int ok;
+
+	(void)conn;
+	(void)context;
+	(void)props;
+	if (table == NULL || !name_valid(user) || len >= sizeof(password) ||
+	    memchr(pass, '\0', len) != NULL)
+		return (SASL_BADAUTH);
+	memcpy(password, pass, len);
+	password[len] = '\0';
+	ok = secrets_check(table, user, password);
+	explicit_bzero(password, sizeof(password));
+	return (ok ? SASL_OK : SASL_BADAUTH);
+}
+
+/* DIGEST-MD5: the server's only one */
+static int
+cb_realm(void *context, int id, const char **realms, const char **result)
+{
+	(void)context;
+	(void)id;
+	if (realms == NULL || realms[0] == NULL)
+		return (SASL_FAIL);
+	*result = realms[0];
+	return (SASL_OK);
+}
+
 static int
 cb_name(void *context, int id, const char **result, unsigned *len)
 {
@@ -225,19 +277,49 @@ static const sasl_callback_t	 global[] = {
 	{ SASL_CB_GETCONFPATH, PROC(cb_confpath), NULL },
 	{ SASL_CB_LOG, PROC(cb_log), NULL },
 	{ SASL_CB_PROXY_POLICY, PROC(cb_proxy), NULL },
+	{ SASL_CB_SERVER_USERDB_CHECKPASS, PROC(cb_checkpass), NULL },
 	{ SASL_CB_LIST_END, NULL, NULL }
 };
 
 /*
- * Stored keys for the SCRAM plugin: the property authPassword.
+ * Stored keys for the plugins of SCRAM and DIGEST-MD5, by the names that
+ * they have for them. Both are made, whichever is asked for.
  */
+static void
+set_keys(sasl_server_params_t *sp, const char *name, unsigned flags)
+{
+	const struct propval *p;
+	char key[SECRET_SIZE];
+	uint8_t ha1[HA1_SIZE];
+	const char *want;
+
+	secrets_get(table, name, key, sizeof(key));
+	secrets_ha1(table, name, ha1);
+	for (p = sp->utils->prop_get(sp->propctx); p != NULL &&
+	    p->name != NULL; p++) {
+		want = p->name;
+		if (want[0] == '*' && (flags & SASL_AUXPROP_AUTHZID))
+			continue;
+		if (want[0] == '*')
+			want++;
+		if (p->values != NULL)
+			continue;
+		if (strcmp(want, "authPassword") == 0)
+			sp->utils->prop_set(sp->propctx, p->name, key,
+			    (int)strlen(key));
+		else if (strcmp(want, "cmusaslsecretDIGEST-MD5") == 0)
+			sp->utils->prop_set(sp->propctx, p->name,
+			    (const char *)ha1, sizeof(ha1));
+	}
+	explicit_bzero(key, sizeof(key));
+	explicit_bzero(ha1, sizeof(ha1));
+}
+
 static int
 lookup(void *context, sasl_server_params_t *sp, unsigned flags,
     const char *user, unsigned len)
 {
-	const struct propval *p;
-	char name[NAME_SIZE], key[SECRET_SIZE];
-	const char *want;
+	char name[NAME_SIZE];
 
 	(void)context;
 	if (len == 0 || len >= sizeof(name))
@@ -246,23 +328,9 @@ lookup(void *context, sasl_server_params_t *sp, unsigned flags,
 	name[len] = '\0';
 	if (strcmp(name, "anonymous") == 0)
 		return (SASL_OK);	/* has no key, and needs none */
-	if (!name_valid(name))
+	if (!name_valid(name) || table == NULL)
 		return (SASL_NOUSER);
-	if (table == NULL)
-		return (SASL_NOUSER);
-	secrets_get(table, name, key, sizeof(key));
-	for (p = sp->utils->prop_get(sp->propctx); p != NULL &&
-	    p->name != NULL; p++) {
-		want = p->name;
-		if (want[0] == '*' && (flags & SASL_AUXPROP_AUTHZID))
-			continue;
-		if (want[0] == '*')
-			want++;
-		if (strcmp(want, "authPassword") == 0 && p->values == NULL)
-			sp->utils->prop_set(sp->propctx, p->name, key,
-			    (int)strlen(key));
-	}
-	explicit_bzero(key, sizeof(key));
+	set_keys(sp, name, flags);
 	return (SASL_OK);
 }
 
@@ -297,18 +365,52 @@ no_layers(sasl_conn_t *conn)
 	(void)sasl_setprop(conn, SASL_SEC_PROPS, &props);
 }
 
+void
+sasl_allow(uint32_t mechs)
+{
+	uint32_t bit;
+
+	allowed = mechs;
+	allowed_names[0] = '\0';
+	for (bit = 1; bit <= mechs && bit != 0; bit <<= 1) {
+		if ((mechs & bit) == 0 || mech_name(bit) == NULL)
+			continue;
+		strlcat(allowed_names, mech_name(bit), sizeof(allowed_names));
+		strlcat(allowed_names, " ", sizeof(allowed_names));
+	}
+}
+
+/* The library takes a server's name for its realm. */
+static const char *
+server_name(uint32_t mech)
+{
+	if (mech != MECH_DIGEST_MD5)
+		return (HOST);
+	if (table == NULL || secrets_realm(table)[0] == '\0')
+		return (NULL);
+	return (secrets_realm(table));
+}
+
 struct exchange *
 sasl_serve(uint32_t mech)
 {
 	struct exchange *x;
+	const char *host;
 
-	if ((mech & MECH_ALL) == 0 || mech_name(mech) == NULL)
+	if ((mech & allowed) == 0 || mech_name(mech) == NULL ||
+	    (host = server_name(mech)) == NULL)
 		return (NULL);
 	if ((x = calloc(1, sizeof(*x))) == NULL)
 		fatal(NULL);
 	x->server = 1;
 	x->mech = mech;
-	if (sasl_server_new(SERVICE, HOST, NULL, NULL, NULL, NULL,
+	if (mech == MECH_GSSAPI) {
+		if ((x->gss = gss_serve()) != NULL)
+			return (x);
+		sasl_end(x);
+		return (NULL);
+	}
+	if (sasl_server_new(TSP_SERVICE, host, NULL, NULL, NULL, NULL,
 	    SASL_SUCCESS_DATA, &x->conn) != SASL_OK) {
 		sasl_end(x);
 		return (NULL);
@@ -318,12 +420,12 @@ sasl_serve(uint32_t mech)
 }
 
 struct exchange *
-sasl_call(uint32_t mech, const char *name, const char *pass)
+sasl_call(uint32_t mech, const char *name, const char *pass, const char *host)
 {
 	struct exchange *x;
 	size_t len = strlen(pass);
 
-	if (mech != MECH_SCRAM_SHA_256)
+	if ((mech & MECH_STORED) == 0 || mech_name(mech) == NULL)
 		return (NULL);
 	if ((x = calloc(1, sizeof(*x))) == NULL ||
 	    (x->secret = calloc(1, sizeof(*x->secret) + len)) == NULL)
@@ -336,8 +438,10 @@ sasl_call(uint32_t mech, const char *name, const char *pass)
 	    x };
 	x->callbacks[1] = (sasl_callback_t){ SASL_CB_USER, PROC(cb_name), x };
 	x->callbacks[2] = (sasl_callback_t){ SASL_CB_PASS, PROC(cb_pass), x };
-	x->callbacks[3] = (sasl_callback_t){ SASL_CB_LIST_END, NULL, NULL };
-	if (sasl_client_new(SERVICE, HOST, NULL, NULL, x->callbacks, 0,
+	x->callbacks[3] = (sasl_callback_t){ SASL_CB_GETREALM, PROC(cb_realm),
+	    x };
+	x->callbacks[4] = (sasl_callback_t){ SASL_CB_LIST_END, NULL, NULL };
+	if (sasl_client_new(TSP_SERVICE, host, NULL, NULL, x->callbacks, 0,
 	    &x->conn) != SASL_OK) {
 		sasl_end(x);
 		return (NULL);
@@ -390,10 +494,15 @@ step_client(struct exchange *x, const uint8_t *in, size_t len,
 	if (x->started++ == 0) {
 		r = sasl_client_start(x->conn, mech_name(x->mech), NULL, out,
 		    n, &chosen);
-		/* the first message alone proves nothing */
-		return (r == SASL_OK ? SASL_FAIL : r);
+		/* the server speaks first; the library, once it has been
+		 * there, tries a short cut that TSP has no place for */
+		if (x->mech == MECH_DIGEST_MD5)
+			*n = 0;
+		/* a first message alone proves nothing: PLAIN is that weak */
+		return (r == SASL_OK && x->mech != MECH_PLAIN ? SASL_FAIL : r);
 	}
-	if (in == NULL || (x->started == 2 && iterations_bad(in, len)))
+	if (in == NULL || (x->mech == MECH_SCRAM_SHA_256 &&
+	    x->started == 2 && iterations_bad(in, len)))
 		return (SASL_BADPROT);
 	return (sasl_client_step(x->conn, (const char *)in, (unsigned)len,
 	    NULL, out, n));
@@ -411,13 +520,15 @@ sasl_step(struct exchange *x, const uint8_t *in, size_t len, uint8_t *out,
 	*has_out = 0;
 	if (x->done)
 		return (AUTH_FAILED);
+	if (x->gss != NULL)
+		return (gss_step(x->gss, in, len, out, n, has_out));
 	r = x->server ? step_server(x, in, len, &data, &size) :
 	    step_client(x, in, len, &data, &size);
 	if ((r != SASL_OK && r != SASL_CONTINUE) || size > SASL_BLOB_MAX) {
 		x->done = 1;
 		return (AUTH_FAILED);
 	}
-	if (data != NULL && (size > 0 || r == SASL_CONTINUE)) {
+	if (data != NULL && (size > 0 || (r == SASL_CONTINUE && x->server))) {
 		memcpy(out, data, size);
 		*n = size;
 		*has_out = 1;
@@ -435,6 +546,8 @@ sasl_name(struct exchange *x)
 
 	if (x->mech == MECH_ANONYMOUS)
 		return ("anonymous");
+	if (x->gss != NULL)
+		return (gss_name(x->gss));
 	if (sasl_getprop(x->conn, SASL_USERNAME, &p) != SASL_OK || p == NULL ||
 	    !name_valid(p))
 		return (NULL);
@@ -448,6 +561,8 @@ sasl_end(struct exchange *x)
 		return;
 	if (x->conn != NULL)
 		sasl_dispose(&x->conn);
+	if (x->gss != NULL)
+		gss_end(x->gss);
 	if (x->secret != NULL)
 		freezero(x->secret, sizeof(*x->secret) + x->secret->len);
 	freezero(x, sizeof(*x));
@@ -461,43 +576,68 @@ sasl_secrets(struct secrets *s)
 }
 
 /*
- * A whole exchange loads, before the sandbox, what the library loads at
- * its first use; and shows that the nonces are ours.
+ * A whole exchange of each mechanism loads, before the sandbox, what the
+ * library loads at its first use; and shows that the nonces are ours.
  */
+static void
+warm_up_one(uint32_t mech)
+{
+	uint8_t a[SASL_BLOB_MAX], b[SASL_BLOB_MAX];
+	struct exchange *client, *server;
+	uint32_t said = AUTH_MORE, answer = AUTH_MORE;
+	size_t n, m = 0;
+	int has;
+
+	client = sasl_call(mech, "warm-up", "pencil", HOST);
+	server = sasl_serve(mech);
+	if (client == NULL || server == NULL)
+		fatalx("SASL: no %s (libsasl2-modules?)", mech_name(mech));
+	if (mech == MECH_DIGEST_MD5) {
+		(void)sasl_step(client, NULL, 0, a, &n, &has);
+		answer = sasl_step(server, NULL, 0, b, &m, &has);
+		said = sasl_step(client, b, m, a, &n, &has);
+	} else
+		said = sasl_step(client, NULL, 0, a, &n, &has);
+	while (said != AUTH_FAILED && answer == AUTH_MORE) {
+		answer = sasl_step(server, a, n, b, &m, &has);
+		if (said == AUTH_MORE && answer != AUTH_FAILED)
+			said = sasl_step(client, b, m, a, &n, &has);
+	}
+	if (said != AUTH_OK || answer != AUTH_OK || sasl_name(server) == NULL)
+		fatalx("SASL: %s with ourselves fails", mech_name(mech));
+	sasl_end(client);
+	sasl_end(server);
+}
+
 static void
 warm_up(void)
 {
 	/* RFC 7677's example: its password is "pencil" */
-	static const char key[] = "warm-up:SCRAM-SHA-256$4096:"
+	static const char keys[] = "warm-up:SCRAM-SHA-256$4096:"
 	    "W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbs"
 	    "T4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n"
+	    "warm-up:DIGEST-MD5$" WARM_HA1 "\n!realm:warm\n"
 	    "!seed:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
-	uint8_t a[SASL_BLOB_MAX], b[SASL_BLOB_MAX];
-	struct exchange *client, *server;
-	size_t n, m;
+	uint8_t out[SASL_BLOB_MAX];
+	struct exchange *server;
+	size_t n;
 	int has;
 
-	sasl_secrets(secrets_parse(key, sizeof(key) - 1));
-	client = sasl_call(MECH_SCRAM_SHA_256, "warm-up", "pencil");
-	server = sasl_serve(MECH_SCRAM_SHA_256);
-	if (client == NULL || server == NULL)
-		fatalx("SASL: no SCRAM-SHA-256 (libsasl2-modules?)");
-	if (sasl_step(client, NULL, 0, a, &n, &has) != AUTH_MORE ||
-	    sasl_step(server, a, n, b, &m, &has) != AUTH_MORE ||
-	    sasl_step(client, b, m, a, &n, &has) != AUTH_MORE ||
-	    sasl_step(server, a, n, b, &m, &has) != AUTH_OK ||
-	    sasl_step(client, b, m, a, &n, &has) != AUTH_OK ||
-	    sasl_name(server) == NULL)
-		fatalx("SASL: an exchange with ourselves fails");
+	sasl_allow(MECH_STORED | MECH_ANONYMOUS);
+	sasl_secrets(secrets_parse(keys, sizeof(keys) - 1));
+	warm_up_one(MECH_SCRAM_SHA_256);
 	if (rand_calls < 2)
 		fatalx("SASL: does not use our random numbers");
-	sasl_end(client);
-	sasl_end(server);
+	warm_up_one(MECH_DIGEST_MD5);
+	if (rand_calls < 4)
+		fatalx("SASL: DIGEST-MD5 does not use our random numbers");
+	warm_up_one(MECH_PLAIN);
 	if ((server = sasl_serve(MECH_ANONYMOUS)) == NULL ||
-	    sasl_step(server, NULL, 0, b, &m, &has) != AUTH_OK)
+	    sasl_step(server, NULL, 0, out, &n, &has) != AUTH_OK)
 		fatalx("SASL: no ANONYMOUS (libsasl2-modules?)");
 	sasl_end(server);
 	sasl_secrets(NULL);
+	sasl_allow(0);
 }
 
 void
@@ -510,4 +650,5 @@ sasl_setup(void)
 	if (sasl_auxprop_add_plugin("dstmd", plugin_init) != SASL_OK)
 		fatalx("SASL: auxprop");
 	warm_up();
+	gss_setup();
 }

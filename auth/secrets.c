@@ -1,7 +1,7 @@
 #include <sys/types.h>
-#include <sys/stat.h>
 #include <sys/queue.h>
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
@@ -13,13 +13,16 @@
 #include "auth/auth.h"
 
 #define MAGIC		"SCRAM-SHA-256$"
+#define MAGIC_DIGEST	"DIGEST-MD5$"
 #define SALT_SIZE	16
 #define KEY_SIZE	32
 
 struct secret {
 	SLIST_ENTRY(secret)	 entry;
 	char			 name[NAME_SIZE];
-	char			 key[SECRET_SIZE];
+	char			 key[SECRET_SIZE];	/* "": none */
+	uint8_t			 ha1[HA1_SIZE];
+	int			 has_ha1;
 };
 SLIST_HEAD(secret_list, secret);
 
@@ -27,7 +30,7 @@ struct secrets {
 	struct secret_list	*buckets;
 	size_t			 nbuckets, count;
 	uint8_t			 seed[SEED_SIZE];
-	int			 has_seed;
+	char			 realm[NAME_SIZE];
 };
 
 static size_t
@@ -92,14 +95,74 @@ key_valid(const char *key)
 	    0 && base64_of(server + 1, strlen(server + 1), KEY_SIZE) == 0);
 }
 
+/* 32 hexadecimal digits */
+static int
+ha1_parse(const char *hex, uint8_t *out)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *d;
+	size_t i;
+
+	if (strlen(hex) != 2 * HA1_SIZE)
+		return (-1);
+	memset(out, 0, HA1_SIZE);
+	for (i = 0; i < 2 * HA1_SIZE; i++) {
+		if ((d = strchr(digits, hex[i])) == NULL)
+			return (-1);
+		out[i / 2] = (uint8_t)(out[i / 2] << 4 | (d - digits));
+	}
+	return (0);
+}
+
+static struct secret *
+entry_of(struct secrets *s, const char *name)
+{
+	struct secret *e;
+
+	if ((e = find(s, name)) != NULL)
+		return (e);
+	if ((e = calloc(1, sizeof(*e))) == NULL)
+		fatal(NULL);
+	strlcpy(e->name, name, sizeof(e->name));
+	SLIST_INSERT_HEAD(&s->buckets[hash(s, name)], e, entry);
+	s->count++;
+	return (e);
+}
+
+/* NULL, or what is wrong with the key of a name. */
+static const char *
+add_key(struct secrets *s, const char *name, const char *key)
+{
+	uint8_t ha1[HA1_SIZE];
+	struct secret *e;
+
+	if (strncmp(key, MAGIC_DIGEST, sizeof(MAGIC_DIGEST) - 1) == 0) {
+		if (ha1_parse(key + sizeof(MAGIC_DIGEST) - 1, ha1) == -1)
+			return ("not a DIGEST-MD5 stored key");
+		if (s->realm[0] == '\0')
+			return ("a DIGEST-MD5 key, but no !realm line");
+		if ((e = entry_of(s, name))->has_ha1)
+			return ("a second DIGEST-MD5 key of this name");
+		memcpy(e->ha1, ha1, sizeof(e->ha1));
+		e->has_ha1 = 1;
+		explicit_bzero(ha1, sizeof(ha1));
+		return (NULL);
+	}
+	if (strlen(key) >= SECRET_SIZE || !key_valid(key))
+		return ("not a SCRAM-SHA-256 stored key");
+	if ((e = entry_of(s, name))->key[0] != '\0')
+		return ("a second key of this name");
+	strlcpy(e->key, key, sizeof(e->key));
+	return (NULL);
+}
+
 /* NULL, or what is wrong with a line. */
 static const char *
 add_line(struct secrets *s, const char *line)
 {
 	const char *colon = strchr(line, ':');
 	char name[NAME_SIZE];
-	struct secret *e;
-	size_t len, b;
+	size_t len;
 
 	if (colon == NULL)
 		return ("no colon");
@@ -110,47 +173,61 @@ add_line(struct secrets *s, const char *line)
 	name[len] = '\0';
 	if (!name_valid(name))
 		return ("not a name");
-	if (strlen(colon + 1) >= SECRET_SIZE || !key_valid(colon + 1))
-		return ("not a SCRAM-SHA-256 stored key");
-	if (find(s, name) != NULL)
-		return ("a second key of this name");
-	if ((e = calloc(1, sizeof(*e))) == NULL)
-		fatal(NULL);
-	strlcpy(e->name, name, sizeof(e->name));
-	strlcpy(e->key, colon + 1, sizeof(e->key));
-	b = hash(s, name);
-	SLIST_INSERT_HEAD(&s->buckets[b], e, entry);
-	s->count++;
-	return (NULL);
+	return (add_key(s, name, colon + 1));
 }
 
-/* Where the seed is: it must be known before the first name is hashed. */
-static void
-find_seed(struct secrets *s, const char *text, size_t len)
+/* The rest of the first line that begins with tag: its length, or 0. */
+static size_t
+find_line(const char *text, size_t len, const char *tag, const char **value)
 {
-	static const char tag[] = "!seed:";
-	uint8_t out[64];
 	const char *p = text, *end = text + len, *nl;
-	size_t n;
+	size_t n = strlen(tag);
 
-	arc4random_buf(s->seed, sizeof(s->seed));
 	for (; p < end; p = nl + 1) {
 		if ((nl = memchr(p, '\n', (size_t)(end - p))) == NULL)
 			nl = end;
-		n = (size_t)(nl - p);
-		if (n != sizeof(tag) - 1 + 44 ||
-		    memcmp(p, tag, sizeof(tag) - 1) != 0 ||
-		    base64_of(p + sizeof(tag) - 1, 44, SEED_SIZE) == -1)
-			continue;
-		(void)EVP_DecodeBlock(out,
-		    (const uint8_t *)p + sizeof(tag) - 1, 44);
-		memcpy(s->seed, out, sizeof(s->seed));
-		explicit_bzero(out, sizeof(out));
-		s->has_seed = 1;
+		if ((size_t)(nl - p) > n && memcmp(p, tag, n) == 0) {
+			*value = p + n;
+			return ((size_t)(nl - p) - n);
+		}
+	}
+	return (0);
+}
+
+/* It must be known before the first name is hashed. */
+static void
+find_seed(struct secrets *s, const char *text, size_t len)
+{
+	uint8_t out[64];
+	const char *p;
+
+	arc4random_buf(s->seed, sizeof(s->seed));
+	if (find_line(text, len, "!seed:", &p) != 44 ||
+	    base64_of(p, 44, SEED_SIZE) == -1) {
+		log_warnx("secrets: no !seed line: who exists can be told "
+		    "after a restart; \"dstmctl passwd\" adds one");
 		return;
 	}
-	log_warnx("secrets: no !seed line: who exists can be told after a "
-	    "restart; \"dstmctl passwd\" adds one");
+	(void)EVP_DecodeBlock(out, (const uint8_t *)p, 44);
+	memcpy(s->seed, out, sizeof(s->seed));
+	explicit_bzero(out, sizeof(out));
+}
+
+static void
+find_realm(struct secrets *s, const char *text, size_t len)
+{
+	const char *p;
+	size_t n;
+
+	if ((n = find_line(text, len, "!realm:", &p)) == 0)
+		return;
+	if (n < sizeof(s->realm))
+		memcpy(s->realm, p, n);
+	if (n >= sizeof(s->realm) || strlen(s->realm) != n ||
+	    !realm_valid(s->realm)) {
+		log_warnx("secrets: a !realm line that is none: skipped");
+		s->realm[0] = '\0';
+	}
 }
 
 struct secrets *
@@ -169,6 +246,7 @@ secrets_parse(const char *text, size_t len)
 	if ((s->buckets = calloc(s->nbuckets, sizeof(*s->buckets))) == NULL)
 		fatal(NULL);
 	find_seed(s, text, len);
+	find_realm(s, text, len);
 	for (; p < end; p = nl + 1) {
 		if ((nl = memchr(p, '\n', (size_t)(end - p))) == NULL)
 			nl = end;
@@ -188,34 +266,6 @@ secrets_parse(const char *text, size_t len)
 			    why);
 	}
 	explicit_bzero(line, sizeof(line));
-	return (s);
-}
-
-struct secrets *
-secrets_read(int fd)
-{
-	struct secrets *s = NULL;
-	struct stat st;
-	size_t off = 0;
-	ssize_t n;
-	char *buf;
-
-	if (fstat(fd, &st) == -1 || st.st_size < 0 ||
-	    st.st_size > SECRETS_MAX) {
-		log_warnx("secrets: cannot be read, or more than %d octets",
-		    SECRETS_MAX);
-		return (NULL);
-	}
-	if ((buf = calloc(1, (size_t)st.st_size + 1)) == NULL)
-		fatal(NULL);
-	while (off < (size_t)st.st_size && (n = pread(fd, buf + off,
-	    (size_t)st.st_size - off, (off_t)off)) > 0)
-		off += (size_t)n;
-	if (off == (size_t)st.st_size)
-		s = secrets_parse(buf, off);
-	else
-		log_warn("secrets");
-	freezero(buf, (size_t)st.st_size + 1);
 	return (s);
 }
 
@@ -270,8 +320,57 @@ secrets_get(const struct secrets *s, const char *name, char *buf, size_t size)
 	EVP_EncodeBlock((uint8_t *)server64, server, KEY_SIZE);
 	snprintf(buf, size, "%s%d:%s$%s:%s", MAGIC, ITERATIONS, salt64,
 	    stored64, server64);
-	if ((e = find(s, name)) != NULL)
+	if ((e = find(s, name)) != NULL && e->key[0] != '\0')
 		strlcpy(buf, e->key, size);
 	explicit_bzero(stored, sizeof(stored));
 	explicit_bzero(server, sizeof(server));
+}
+
+void
+secrets_ha1(const struct secrets *s, const char *name, uint8_t *out)
+{
+	uint8_t fake[KEY_SIZE];
+	const struct secret *e;
+
+	derive(s, 'd', name, fake);
+	memcpy(out, fake, HA1_SIZE);
+	if ((e = find(s, name)) != NULL && e->has_ha1)
+		memcpy(out, e->ha1, HA1_SIZE);
+	explicit_bzero(fake, sizeof(fake));
+}
+
+const char *
+secrets_realm(const struct secrets *s)
+{
+	return (s->realm);
+}
+
+/*
+ * Makes the key of the password anew and compares: work of milliseconds
+ * (RFC 7677's iterations), the same for a name that is unknown.
+ */
+int
+secrets_check(const struct secrets *s, const char *name, const char *password)
+{
+	char key[SECRET_SIZE], made[SECRET_SIZE];
+	uint8_t salt[64];
+	const char *p, *end;
+	size_t n, pad;
+	int ok;
+
+	secrets_get(s, name, key, sizeof(key));
+	memset(made, 0, sizeof(made));
+	p = strchr(key, ':') + 1;
+	end = strchr(p, '$');
+	n = (size_t)(end - p) / 4 * 3;
+	for (pad = 0; end[-1 - (ssize_t)pad] == '='; pad++)
+		;
+	ok = EVP_DecodeBlock(salt, (const uint8_t *)p, (int)(end - p)) != -1 &&
+	    scram_make(password, (uint32_t)strtoul(key + sizeof(MAGIC) - 1,
+	    NULL, 10), salt, n - pad, made, sizeof(made)) == 0 &&
+	    strlen(made) == strlen(key) &&
+	    CRYPTO_memcmp(made, key, strlen(key)) == 0;
+	explicit_bzero(key, sizeof(key));
+	explicit_bzero(made, sizeof(made));
+	return (ok);
 }

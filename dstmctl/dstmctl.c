@@ -49,7 +49,7 @@ usage(FILE *f)
 	    "       release [address]\n"
 	    "       drain [new|all|off]\n"
 	    "       log verbose|brief\n"
-	    "       passwd [-d] [-f file] name\n");
+	    "       passwd [-d] [-f file] [-r realm] name\n");
 	exit(f == stdout ? 0 : 2);
 }
 

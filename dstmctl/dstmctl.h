@@ -47,17 +47,7 @@ const char	*word_name(const char *, size_t);
 const char	*short_time(char *, int64_t);
 const char	*short_octets(char *, uint64_t);
 
-/* passwd.c: "passwd [-d] [-f file] name", getopt(3) is new; exit status */
+/* passwd.c: "passwd [...] name", getopt(3) is new; exit status */
 int		 passwd_main(int, char *[]);
-
-/* scram.c */
-
-/*
- * "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey" (RFC 5803) of a
- * password: 0, or -1 it does not fit. The password is printable ASCII, for
- * which SASLprep (RFC 4013) changes nothing.
- */
-int		 scram_make(const char *, uint32_t, const uint8_t *, size_t,
-		    char *, size_t);
 
 #endif /* DSTMCTL_DSTMCTL_H */

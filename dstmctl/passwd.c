@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "dstmctl/dstmctl.h"
+#include "dstmd/stored.h"
 
 #define SECRETS		SYSCONFDIR "/secrets"
 #define PASSWORD_SIZE	256
@@ -30,7 +31,7 @@
 static void
 usage(void)
 {
-	fprintf(stderr, "usage: dstmctl passwd [-d] [-f file] name\n");
+	fprintf(stderr, "usage: dstmctl passwd [-d] [-f file] [-r realm] name\n");
 	exit(2);
 }
 
@@ -63,18 +64,29 @@ read_password(char *buf, size_t size)
 			errx(1, "a password is printable ASCII");
 }
 
+/* The keys of a name; that of DIGEST-MD5 where the file has a realm. */
 static void
-make_key(char *buf, size_t size)
+write_keys(FILE *f, const char *name, const char *realm, const char *password)
 {
-	char password[PASSWORD_SIZE];
-	uint8_t salt[SALT_SIZE];
+	char key[LINE_SIZE];
+	uint8_t salt[SALT_SIZE], ha1[HA1_SIZE];
+	size_t i;
 
-	read_password(password, sizeof(password));
 	arc4random_buf(salt, sizeof(salt));
-	if (scram_make(password, ITERATIONS, salt, sizeof(salt), buf,
-	    size) == -1)
+	if (scram_make(password, ITERATIONS, salt, sizeof(salt), key,
+	    sizeof(key)) == -1)
 		errx(1, "the key does not fit");
-	explicit_bzero(password, sizeof(password));
+	fprintf(f, "%s:%s\n", name, key);
+	explicit_bzero(key, sizeof(key));
+	if (realm[0] == '\0')
+		return;
+	if (ha1_make(name, realm, password, ha1) == -1)
+		errx(1, "the key does not fit");
+	fprintf(f, "%s:DIGEST-MD5$", name);
+	for (i = 0; i < sizeof(ha1); i++)
+		fprintf(f, "%02x", ha1[i]);
+	fprintf(f, "\n");
+	explicit_bzero(ha1, sizeof(ha1));
 }
 
 static void
@@ -90,9 +102,9 @@ write_seed(FILE *f)
 	explicit_bzero(seed, sizeof(seed));
 }
 
-/* Copies the old lines but that of name: was there one? */
+/* Copies the old lines but those of name: was there one? */
 static int
-copy_lines(FILE *from, FILE *to, const char *name, int *seeded)
+copy_lines(FILE *from, FILE *to, const char *name, int *seeded, char *realm)
 {
 	char line[LINE_SIZE];
 	size_t len = strlen(name);
@@ -105,6 +117,14 @@ copy_lines(FILE *from, FILE *to, const char *name, int *seeded)
 			errx(1, "a line of the file is too long");
 		if (strncmp(line, "!seed:", 6) == 0)
 			*seeded = 1;
+		if (strncmp(line, "!realm:", 7) == 0) {
+			line[strcspn(line, "\r\n")] = '\0';
+			if (!realm_valid(line + 7))
+				errx(1, "the file's !realm is none");
+			strlcpy(realm, line + 7, NAME_SIZE);
+			fprintf(to, "!realm:%s\n", realm);
+			continue;
+		}
 		if (strncmp(line, name, len) == 0 && line[len] == ':') {
 			found = 1;
 			continue;
@@ -131,10 +151,25 @@ sync_dir(const char *file)
 	close(fd);
 }
 
-static void
-replace(const char *file, const char *name, const char *key)
+/* All keys of the file are for one realm, which is told to clients. */
+static int
+set_realm(FILE *f, char *realm, const char *wanted)
 {
-	char tmp[1024];
+	if (wanted == NULL || strcmp(realm, wanted) == 0)
+		return (0);
+	if (realm[0] != '\0')
+		return (-1);
+	strlcpy(realm, wanted, NAME_SIZE);
+	fprintf(f, "!realm:%s\n", realm);
+	return (0);
+}
+
+/* password NULL: the name is deleted. */
+static void
+replace(const char *file, const char *name, const char *wanted,
+    const char *password)
+{
+	char tmp[1024], realm[NAME_SIZE] = "";
 	FILE *old, *new;
 	struct stat st;
 	int fd, lock, found = 0, seeded = 0;
@@ -149,12 +184,12 @@ replace(const char *file, const char *name, const char *key)
 		errx(1, "%s: too long", file);
 	if ((old = fopen(file, "r")) == NULL && errno != ENOENT)
 		err(1, "%s", file);
-	if (old == NULL && key == NULL)
+	if (old == NULL && password == NULL)
 		errx(1, "%s: no such file", file);
 	if ((fd = mkstemp(tmp)) == -1 || (new = fdopen(fd, "w")) == NULL)
 		err(1, "%s", tmp);
 	if (old != NULL) {
-		found = copy_lines(old, new, name, &seeded);
+		found = copy_lines(old, new, name, &seeded, realm);
 		if (fstat(fileno(old), &st) == 0 &&
 		    fchown(fd, st.st_uid, st.st_gid) == -1)
 			warn("%s: owner", tmp);
@@ -162,9 +197,13 @@ replace(const char *file, const char *name, const char *key)
 	}
 	if (!seeded)
 		write_seed(new);
-	if (key != NULL)
-		fprintf(new, "%s:%s\n", name, key);
-	if (key == NULL && !found) {
+	if (set_realm(new, realm, wanted) == -1) {
+		unlink(tmp);
+		errx(1, "%s: its keys are for realm %s", file, realm);
+	}
+	if (password != NULL)
+		write_keys(new, name, realm, password);
+	if (password == NULL && !found) {
 		unlink(tmp);
 		errx(1, "%s: no user %s", file, name);
 	}
@@ -176,18 +215,18 @@ replace(const char *file, const char *name, const char *key)
 	}
 	sync_dir(file);
 	close(lock);
-	printf("%s: %s %s\n", file, name, key == NULL ? "deleted" :
+	printf("%s: %s %s\n", file, name, password == NULL ? "deleted" :
 	    found ? "changed" : "added");
 }
 
 int
 passwd_main(int argc, char *argv[])
 {
-	const char *file = SECRETS;
-	char key[LINE_SIZE];
+	const char *file = SECRETS, *realm = NULL;
+	char password[PASSWORD_SIZE];
 	int ch, delete = 0;
 
-	while ((ch = getopt(argc, argv, "df:")) != -1) {
+	while ((ch = getopt(argc, argv, "df:r:")) != -1) {
 		switch (ch) {
 		case 'd':
 			delete = 1;
@@ -195,18 +234,24 @@ passwd_main(int argc, char *argv[])
 		case 'f':
 			file = optarg;
 			break;
+		case 'r':
+			realm = optarg;
+			break;
 		default:
 			usage();
 		}
 	}
-	if (argc - optind != 1)
+	if (argc - optind != 1 || (delete && realm != NULL))
 		usage();
+	if (realm != NULL && !realm_valid(realm))
+		errx(1, "%s: a realm is 1 to 64 lower-case letters, digits, "
+		    "'.', '_', '-'", realm);
 	if (!name_valid(argv[optind]))
 		errx(1, "%s: a name is 1 to 64 letters, digits, '.', '_', "
 		    "'-', and not \"anonymous\"", argv[optind]);
 	if (!delete)
-		make_key(key, sizeof(key));
-	replace(file, argv[optind], delete ? NULL : key);
-	explicit_bzero(key, sizeof(key));
+		read_password(password, sizeof(password));
+	replace(file, argv[optind], realm, delete ? NULL : password);
+	explicit_bzero(password, sizeof(password));
 	return (fflush(stdout) == EOF);
 }

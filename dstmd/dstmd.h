@@ -21,10 +21,11 @@
 #define TSP_PORT		3653	/* RFC 5572, 6 */
 
 /* Limits that more than one process must agree on. */
-#define TSP_LINE_MAX		2048	/* octets of a line, with its CRLF */
+#define TSP_LINE_MAX		8192	/* octets of a line, with its CRLF */
 #define TSP_BODY_MAX		8192	/* octets of a framed message */
 #define TSP_REPLY_MAX		4000	/* octets that field clients can read */
-#define SASL_BLOB_MAX		1536	/* octets of a SASL step, decoded */
+#define SASL_BLOB_MAX		6000	/* octets of a SASL step, decoded:
+					 * tickets of some directories are big */
 #define NAME_MAX_LEN		64	/* user, pool, TEP and server names */
 #define NAME_SIZE		(NAME_MAX_LEN + 1)
 #define MECH_SIZE		24
@@ -48,10 +49,22 @@ enum proc_id {
 	PROC_NPROC
 };
 
-/* SASL mechanisms, as a set of bits. mech.c knows their names. */
+/*
+ * SASL mechanisms, as a set of bits. mech.c knows their names. A list of
+ * them, in somebody's order, has MECH_MAX places; 0 ends it.
+ */
 #define MECH_ANONYMOUS		0x0001
 #define MECH_SCRAM_SHA_256	0x0002
-#define MECH_ALL		(MECH_ANONYMOUS | MECH_SCRAM_SHA_256)
+#define MECH_DIGEST_MD5		0x0004
+#define MECH_PLAIN		0x0008
+#define MECH_GSSAPI		0x0010
+#define MECH_MAX		5
+/* Those that check a stored key, and those by which both sides prove
+ * themselves. */
+#define MECH_STORED		(MECH_SCRAM_SHA_256 | MECH_DIGEST_MD5 | \
+				    MECH_PLAIN)
+#define MECH_MUTUAL		(MECH_SCRAM_SHA_256 | MECH_DIGEST_MD5 | \
+				    MECH_GSSAPI)
 
 enum conn_kind {
 	CONN_NONE,
@@ -94,7 +107,9 @@ enum msg_type {
 	MSG_DIALLED,		/* priv > session + fd (none where it failed) */
 
 	/* authentication */
+	MSG_AUTH_CONF,		/* priv > auth */
 	MSG_AUTH_SECRETS,	/* priv > auth + fd: file of stored keys */
+	MSG_AUTH_KEYTAB,	/* priv > auth + fd: keys of our Kerberos service */
 	MSG_AUTH_CRED,		/* priv > auth + fd: our own name, password file */
 	MSG_AUTH_START,		/* session > auth, tail: first blob */
 	MSG_AUTH_STEP,		/* session > auth, tail: blob */
@@ -188,11 +203,12 @@ struct msg_session_conf {	/* MSG_SESSION_CONF */
 	uint32_t	 last_gen;	/* conn_ref.gen starts above it */
 	uint32_t	 nredirects;	/* a broker list goes with 302, 306, 530 */
 	struct in6_addr	 redirects[REDIRECT_MAX];
+	uint32_t	 success_pause;	/* ms, between rspauth and 200 */
 };
 
 struct msg_listen {		/* MSG_LISTEN */
 	uint32_t	 listener;	/* 0 .. LISTEN_MAX - 1 */
-	uint32_t	 mechs;		/* offered in CAPABILITY, never 0 */
+	uint32_t	 mechs[MECH_MAX]; /* offered in CAPABILITY, one or more */
 };
 
 struct msg_conn_open {		/* MSG_CONN_OPEN + fd: a dup of the socket */
@@ -228,10 +244,15 @@ struct msg_dialled {
 #define AUTH_SERVER	1
 #define AUTH_CLIENT	2
 
+struct msg_auth_conf {		/* MSG_AUTH_CONF */
+	uint32_t	 mechs;		/* a set: what may be started as server */
+};
+
 struct msg_auth_cred {		/* MSG_AUTH_CRED + fd of the password file */
 	uint32_t	 cred;		/* its number, < TEP_MAX + SERVER_MAX */
 	uint32_t	 mech;		/* the one mechanism to use */
 	char		 name[NAME_SIZE];
+	char		 host[NAME_SIZE];	/* the peer's address */
 };
 
 struct msg_auth_start {		/* MSG_AUTH_START, tail: blob */
@@ -609,10 +630,17 @@ void		 fatalx(const char *, ...)
 
 /* The registered name of one mechanism bit, or NULL. */
 const char	*mech_name(uint32_t);
+/* The configuration's word for it, or NULL. */
+const char	*mech_word(uint32_t);
 /* The bit of a name, case ignored, exact otherwise; 0: none of ours. */
 uint32_t	 mech_bit(const char *);
 /* [A-Za-z0-9._-]{1,64}, and not "anonymous" in any case: 1, else 0. */
 int		 name_valid(const char *);
+/* DIGEST-MD5's realm, as TSP's host names: lower case. 1 or 0. */
+int		 realm_valid(const char *);
+/* Of a list: the set of what is in it; one more at its end, once. */
+uint32_t	 mech_set(const uint32_t *);
+void		 mech_add(uint32_t *, uint32_t);
 
 /* addr.c */
 

@@ -302,7 +302,7 @@ send_fd(struct child *c, uint32_t type, const char *path, const void *m,
 
 static void
 send_cred(struct child *c, uint32_t cred, uint32_t mech,
-    const struct conf_login *login)
+    const struct conf_login *login, const struct in6_addr *host)
 {
 	struct msg_auth_cred m;
 
@@ -310,6 +310,7 @@ send_cred(struct child *c, uint32_t cred, uint32_t mech,
 	m.cred = cred;
 	m.mech = mech;
 	strlcpy(m.name, login->name, sizeof(m.name));
+	strlcpy(m.host, log_in6(host), sizeof(m.host));
 	if (mech == MECH_ANONYMOUS)
 		msg_send(c->link, MSG_AUTH_CRED, -1, &m, sizeof(m), NULL, 0);
 	else
@@ -317,21 +318,36 @@ send_cred(struct child *c, uint32_t cred, uint32_t mech,
 }
 
 static void
-configure_auth(struct child *c)
+send_secrets(struct child *c)
 {
 	const struct conf *conf = priv.conf;
-	uint32_t i;
 
 	if (conf->secrets[0] != '\0')
 		send_fd(c, MSG_AUTH_SECRETS, conf->secrets, NULL, 0);
+	if (conf->keytab[0] != '\0')
+		send_fd(c, MSG_AUTH_KEYTAB, conf->keytab, NULL, 0);
+}
+
+static void
+configure_auth(struct child *c)
+{
+	const struct conf *conf = priv.conf;
+	struct msg_auth_conf m;
+	uint32_t i;
+
+	memset(&m, 0, sizeof(m));
+	for (i = 0; i < conf->nlisten; i++)
+		m.mechs |= mech_set(conf->listen[i].mechs);
+	msg_put(c->link, MSG_AUTH_CONF, &m, sizeof(m));
+	send_secrets(c);
 	for (i = 0; i < conf->nteps; i++)
 		if (!conf->teps[i].local)
 			send_cred(c, CRED_TEP(i), MECH_SCRAM_SHA_256,
-			    &conf->teps[i].login);
+			    &conf->teps[i].login, &conf->teps[i].connect);
 	if (conf->roles & ROLE_NODE)
 		for (i = 0; i < conf->node.nservers; i++)
 			send_cred(c, CRED_SERVER(i), conf->node.mech,
-			    &conf->node.login);
+			    &conf->node.login, &conf->node.servers[i].addr);
 }
 
 static void
@@ -383,11 +399,12 @@ configure_session(struct child *c)
 	sc.last_gen = conn_last_gen();
 	sc.nredirects = conf->nredirects;
 	memcpy(sc.redirects, conf->redirects, sizeof(sc.redirects));
+	sc.success_pause = conf->success_pause;
 	msg_put(c->link, MSG_SESSION_CONF, &sc, sizeof(sc));
 	for (i = 0; i < conf->nlisten; i++) {
 		memset(&ml, 0, sizeof(ml));
 		ml.listener = i;
-		ml.mechs = conf->listen[i].mechs;
+		memcpy(ml.mechs, conf->listen[i].mechs, sizeof(ml.mechs));
 		if ((fd = fcntl(listen_fd(i), F_DUPFD_CLOEXEC, 0)) == -1) {
 			child_failed(c, "listener");
 			return;
@@ -755,8 +772,8 @@ child_secrets(void)
 {
 	struct child *c = &children[PROC_AUTH];
 
-	if (c->link != NULL && priv.conf->secrets[0] != '\0')
-		send_fd(c, MSG_AUTH_SECRETS, priv.conf->secrets, NULL, 0);
+	if (c->link != NULL)
+		send_secrets(c);
 }
 
 int

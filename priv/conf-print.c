@@ -48,22 +48,13 @@ print_interface(FILE *f, const char *ifname, uint32_t mtu)
 }
 
 static void
-print_mechs(FILE *f, uint32_t mechs)
+print_mechs(FILE *f, const uint32_t *list)
 {
-	static const struct { uint32_t bit; const char *name; } words[] = {
-		{ MECH_SCRAM_SHA_256,	"scram-sha-256" },
-		{ MECH_ANONYMOUS,	"anonymous" },
-	};
-	const char *sep = "";
-	size_t i;
+	uint32_t i;
 
 	fprintf(f, "\tauth ");
-	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if ((mechs & words[i].bit) == 0)
-			continue;
-		fprintf(f, "%s%s", sep, words[i].name);
-		sep = ", ";
-	}
+	for (i = 0; i < MECH_MAX && list[i] != 0; i++)
+		fprintf(f, "%s%s", i == 0 ? "" : ", ", mech_word(list[i]));
 	putc('\n', f);
 }
 
@@ -113,7 +104,7 @@ static void
 print_pool(FILE *f, const struct conf_pool *p)
 {
 	const struct conf_written *w;
-	uint32_t i;
+	uint32_t i, bit, list[MECH_MAX] = { 0 };
 
 	fprintf(f, "\tpool \"%s\" {\n", p->name);
 	for (i = 0; i < p->nwritten; i++) {
@@ -126,7 +117,15 @@ print_pool(FILE *f, const struct conf_pool *p)
 			fprintf(f, "/%d", w->plen);
 		putc('\n', f);
 	}
-	fprintf(f, "\t\ttep \"%s\"\n\t}\n", p->tep_name);
+	fprintf(f, "\t\ttep \"%s\"\n", p->tep_name);
+	for (bit = 1; bit <= p->mechs && bit != 0; bit <<= 1)
+		if (p->mechs & bit)
+			mech_add(list, bit);
+	if (list[0] != 0) {
+		putc('\t', f);
+		print_mechs(f, list);
+	}
+	fprintf(f, "\t}\n");
 }
 
 static void
@@ -160,6 +159,10 @@ print_server(FILE *f, const struct conf *conf)
 	fprintf(f, "\nserver {\n");
 	print_listen(f, conf, ROLE_SERVER);
 	print_mechs(f, conf->server_mechs);
+	if (conf->keytab[0] != '\0') {
+		putc('\t', f);
+		print_setting(f, "keytab", conf->keytab);
+	}
 	fprintf(f, "\tlifetime %u min %u max %u\n\tquarantine %u\n",
 	    conf->limits.lifetime, conf->limits.lifetime_min,
 	    conf->limits.lifetime_max, conf->limits.quarantine);
@@ -182,7 +185,7 @@ print_node(FILE *f, const struct conf_node *n)
 	for (i = 0; i < n->nservers; i++)
 		fprintf(f, "\tserver %s port %u\n",
 		    log_in6(&n->servers[i].addr), n->servers[i].port);
-	print_mechs(f, n->mech);
+	fprintf(f, "\tauth %s\n", mech_word(n->mech));
 	if (n->login.name[0] != '\0')
 		print_login(f, &n->login);
 	print_interface(f, n->ifname, n->mtu);
@@ -210,9 +213,10 @@ conf_print(const struct conf *conf, FILE *f)
 	if (conf->secrets[0] != '\0')
 		print_setting(f, "secrets", conf->secrets);
 	fprintf(f, "limits {\n\tconnections %u\n\tper-source %u\n"
-	    "\tauth-timeout %u\n\tidle-timeout %u\n\trequest-timeout %u\n}\n",
-	    conf->max_conns, conf->max_source, conf->auth_timeout,
-	    conf->idle_timeout, conf->request_timeout);
+	    "\tauth-timeout %u\n\tidle-timeout %u\n\trequest-timeout %u\n"
+	    "\tsuccess-pause %u\n}\n", conf->max_conns, conf->max_source,
+	    conf->auth_timeout, conf->idle_timeout, conf->request_timeout,
+	    conf->success_pause);
 	/* Listeners are the daemon's: said in the first tep that needs one. */
 	for (i = 0; i < conf->nteps; i++) {
 		print_tep(f, conf, &conf->teps[i],

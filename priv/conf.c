@@ -37,12 +37,13 @@ conf_new(void)
 	conf->limits.lifetime_min = LIFETIME_MIN_DEFAULT;
 	conf->limits.lifetime_max = LIFETIME_MAX_DEFAULT;
 	conf->limits.quarantine = 300;
-	conf->server_mechs = MECH_SCRAM_SHA_256;
+	conf->server_mechs[0] = MECH_SCRAM_SHA_256;
 	conf->max_conns = 4096;
 	conf->max_source = 64;
 	conf->auth_timeout = 30;
 	conf->idle_timeout = 300;
 	conf->request_timeout = 10;
+	conf->success_pause = 200;
 	conf->node.mech = MECH_SCRAM_SHA_256;
 	conf->node.route = 1;
 	conf->node.metric = 512;
@@ -114,6 +115,32 @@ conf_user(const struct conf *conf, uint32_t mech, const char *name)
 	if ((u = user_find(conf, 0, name)) != NULL)
 		return (u);
 	return (user_find(conf, 0, ""));
+}
+
+/* May who logged in so use that pool? */
+static int
+pool_takes(const struct conf *conf, uint32_t pool, uint32_t mech)
+{
+	uint32_t mechs = conf->pools[pool].mechs;
+
+	return (mechs == 0 || (mechs & mech));
+}
+
+void
+conf_policy(const struct conf *conf, uint32_t mech,
+    const struct conf_user *u, struct lease_policy *p)
+{
+	const struct lease_policy *all = &u->policy;
+	uint32_t i;
+
+	memset(p, 0, sizeof(*p));
+	p->max_leases = all->max_leases;
+	for (i = 0; i < all->npools; i++)
+		if (pool_takes(conf, all->pools[i], mech))
+			p->pools[p->npools++] = all->pools[i];
+	for (i = 0; i < all->nfixed; i++)
+		if (pool_takes(conf, u->fixed_pools[i], mech))
+			p->fixed[p->nfixed++] = all->fixed[i];
 }
 
 const struct conf_peer *
@@ -622,8 +649,9 @@ fixed_cmp(const void *a, const void *b)
 	return (p < q ? -1 : p > q);
 }
 
+/* The pool of an address, or -1. */
 static int
-in_pools(const struct conf *conf, struct in_addr v4)
+pool_of(const struct conf *conf, struct in_addr v4)
 {
 	const struct conf_range *r;
 	uint32_t i, j, addr = ntohl(v4.s_addr);
@@ -633,19 +661,20 @@ in_pools(const struct conf *conf, struct in_addr v4)
 			r = &conf->pools[i].ranges[j];
 			if (addr >= ntohl(r->lo.s_addr) &&
 			    addr <= ntohl(r->hi.s_addr))
-				return (1);
+				return ((int)i);
 		}
-	return (0);
+	return (-1);
 }
 
 /* A reserved address is a pool's, and one user's. */
 static void
 check_fixed(struct check *ck)
 {
-	const struct conf *conf = ck->conf;
-	const struct conf_user *u;
+	struct conf *conf = ck->conf;
+	struct conf_user *u;
 	struct fixed *all;
 	uint32_t i, j, n = 0;
+	int pool;
 
 	for (i = 0; i < conf->nusers; i++)
 		n += conf->users[i].policy.nfixed;
@@ -659,7 +688,9 @@ check_fixed(struct check *ck)
 		for (j = 0; j < u->policy.nfixed; j++) {
 			all[n].v4 = u->policy.fixed[j];
 			all[n++].user = u;
-			if (!in_pools(conf, u->policy.fixed[j]))
+			if ((pool = pool_of(conf, u->policy.fixed[j])) != -1)
+				u->fixed_pools[j] = (uint8_t)pool;
+			else
 				fail(ck, &u->at, "user \"%s\": %s is in no "
 				    "pool", u->name,
 				    log_in(u->policy.fixed[j]));
@@ -673,32 +704,68 @@ check_fixed(struct check *ck)
 	free(all);
 }
 
+/* The word of the first of a list that is in that set; NULL: none is. */
+static const char *
+first_word(const uint32_t *list, uint32_t set)
+{
+	uint32_t i;
+
+	for (i = 0; i < MECH_MAX; i++)
+		if (list[i] & set)
+			return (mech_word(list[i]));
+	return (NULL);
+}
+
 static void
 check_mechs(struct check *ck)
 {
 	const struct conf *conf = ck->conf;
 	const struct conf_at *at = &conf->server_at;
+	const uint32_t *list = conf->server_mechs;
+	uint32_t set = mech_set(list);
 	int anon, named;
 
 	anon = user_find(conf, MECH_ANONYMOUS, "anonymous") != NULL;
 	named = conf->nusers > 0 && conf->users[0].mech == 0;
-	if (conf->server_mechs & MECH_ANONYMOUS) {
-		if (!anon)
-			fail(ck, at, "server: auth offers anonymous, but there "
-			    "is no anonymous { } to say what it gets");
-	} else if (anon)
+	if ((set & MECH_ANONYMOUS) && !anon)
+		fail(ck, at, "server: auth offers anonymous, but there "
+		    "is no anonymous { } to say what it gets");
+	if ((set & MECH_ANONYMOUS) == 0 && anon)
 		fail(ck, at, "server: anonymous { } is there, but auth does "
 		    "not offer it");
-	if (conf->server_mechs & ~MECH_ANONYMOUS) {
-		if (!named)
-			fail(ck, at, "server: auth offers scram-sha-256, but "
-			    "there is no user");
-		if (conf->secrets[0] == '\0')
-			fail(ck, at, "server: auth offers scram-sha-256, but "
-			    "there is no secrets file");
-	} else if (named)
-		fail(ck, at, "server: there are users, but auth does not "
-		    "offer scram-sha-256");
+	if ((set & ~MECH_ANONYMOUS) && !named)
+		fail(ck, at, "server: auth offers %s, but there is no user",
+		    first_word(list, ~MECH_ANONYMOUS));
+	if ((set & ~MECH_ANONYMOUS) == 0 && named)
+		fail(ck, at, "server: there are users, but auth offers "
+		    "anonymous alone");
+	if ((set & MECH_STORED) && conf->secrets[0] == '\0')
+		fail(ck, at, "server: auth offers %s, but there is no secrets "
+		    "file", first_word(list, MECH_STORED));
+	if ((set & MECH_GSSAPI) && conf->keytab[0] == '\0')
+		fail(ck, at, "server: auth offers gssapi, but there is no "
+		    "keytab");
+	if ((set & MECH_GSSAPI) == 0 && conf->keytab[0] != '\0')
+		fail(ck, at, "server: a keytab, but auth does not offer "
+		    "gssapi");
+}
+
+static void
+check_pool_mechs(struct check *ck)
+{
+	const struct conf *conf = ck->conf;
+	const struct conf_pool *p;
+	uint32_t i, missing, bit;
+
+	for (i = 0; i < conf->npools; i++) {
+		p = &conf->pools[i];
+		missing = p->mechs & ~mech_set(conf->server_mechs);
+		for (bit = 1; bit <= missing && bit != 0; bit <<= 1)
+			if (missing & bit)
+				fail(ck, &p->at, "pool \"%s\": is for those "
+				    "who log in by %s, which the server does "
+				    "not offer", p->name, mech_word(bit));
+	}
 }
 
 static void
@@ -717,6 +784,7 @@ check_server(struct check *ck)
 		    "max %u", l->lifetime, l->lifetime_min, l->lifetime_max);
 	check_fixed(ck);
 	check_mechs(ck);
+	check_pool_mechs(ck);
 }
 
 static void
@@ -736,6 +804,8 @@ check_node(struct check *ck)
 			    "anonymous");
 	} else if (n->login.name[0] == '\0')
 		fail(ck, &n->at, "node: no login");
+	if (n->mech == MECH_GSSAPI)
+		fail(ck, &n->at, "node: auth gssapi is for servers alone");
 	for (i = 0; i < conf->nteps; i++) {
 		if (n->ifname[0] != '\0' &&
 		    strcmp(conf->teps[i].ifname, n->ifname) == 0)
@@ -764,7 +834,7 @@ static void
 complete(struct conf *conf)
 {
 	struct conf_listen *l;
-	uint32_t i;
+	uint32_t i, j;
 
 	order_teps(conf);
 	if (conf->nusers > 0)
@@ -773,12 +843,13 @@ complete(struct conf *conf)
 	qsort(conf->listen, conf->nlisten, sizeof(*conf->listen), listen_cmp);
 	for (i = 0; i < conf->nlisten; i++) {
 		l = &conf->listen[i];
-		l->mechs = 0;
-		if (l->role & ROLE_SERVER)
-			l->mechs |= conf->server_mechs;
+		memset(l->mechs, 0, sizeof(l->mechs));
+		for (j = 0; (l->role & ROLE_SERVER) && j < MECH_MAX; j++)
+			if (conf->server_mechs[j] != 0)
+				mech_add(l->mechs, conf->server_mechs[j]);
 		/* Servers and TEPs prove themselves to each other. */
 		if (l->role & ROLE_TEP)
-			l->mechs |= MECH_SCRAM_SHA_256;
+			mech_add(l->mechs, MECH_SCRAM_SHA_256);
 	}
 }
 

@@ -37,7 +37,7 @@ struct conf_listen {
 	struct in6_addr	 addr;
 	uint16_t	 port;
 	uint32_t	 role;		/* ROLE_SERVER, ROLE_TEP or both */
-	uint32_t	 mechs;
+	uint32_t	 mechs[MECH_MAX];	/* offered, in this order */
 	struct conf_at	 at;
 };
 
@@ -53,6 +53,8 @@ struct conf_pool {
 	char		 name[NAME_SIZE];
 	char		 tep_name[NAME_SIZE];
 	uint32_t	 tep;		/* index into teps */
+	uint32_t	 mechs;		/* by which one logs in for it: a set;
+					 * 0: any that its users may */
 	uint32_t	 nranges;	/* exclusions already taken out */
 	struct conf_range ranges[CONF_RANGE_MAX];
 	/* as written, for -nv */
@@ -67,6 +69,7 @@ struct conf_user {
 						 * "anonymous" for that one */
 	uint32_t	 mech;			/* 0: any but ANONYMOUS */
 	struct lease_policy policy;
+	uint8_t		 fixed_pools[LEASE_FIXED_MAX]; /* of policy.fixed */
 	uint32_t	 nprefixes;	/* IPv6 it may claim beside its own */
 	struct conf_prefix6 prefixes[CONF_PREFIX_MAX];
 	struct conf_at	 at;
@@ -124,11 +127,14 @@ struct conf {
 	char		 store[CONF_PATH_SIZE];		/* directory */
 	char		 secrets[CONF_PATH_SIZE];
 	struct lease_limits limits;
-	uint32_t	 server_mechs;	/* that the server offers */
+	char		 keytab[CONF_PATH_SIZE];	/* of GSSAPI */
+	uint32_t	 server_mechs[MECH_MAX];	/* offered, in this
+							 * order */
 	uint32_t	 nredirects;	/* servers where clients are sent */
 	struct in6_addr	 redirects[REDIRECT_MAX];
 	uint32_t	 max_conns, max_source;
 	uint32_t	 auth_timeout, idle_timeout, request_timeout;
+	uint32_t	 success_pause;	/* ms */
 	uint32_t	 nlisten;
 	struct conf_listen listen[LISTEN_MAX];
 	uint32_t	 npools;
@@ -172,6 +178,9 @@ void		 conf_free(struct conf *);	/* NULL is fine */
  * each printed, with the file's name where no better place is known.
  */
 int		 conf_check(struct conf *, const char *);
+/* What a user may have who logged in by that mechanism, in its order. */
+void		 conf_policy(const struct conf *, uint32_t mech,
+		    const struct conf_user *, struct lease_policy *);
 /*
  * Policy of an authenticated identity, or NULL: not allowed. The default
  * class covers no server that a local TEP obeys.

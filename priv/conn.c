@@ -232,6 +232,19 @@ conn_dial(struct msglink *l, struct msg *m)
 	msg_send(l, MSG_DIALLED, fd, &reply, sizeof(reply), NULL, 0);
 }
 
+/* The user of a node; NULL: none, or with no pool for his mechanism. */
+static const struct conf_user *
+node_user(const struct msg_auth_verdict *mv)
+{
+	const struct conf_user *u = conf_user(priv.conf, mv->mech, mv->name);
+	struct lease_policy policy;
+
+	if (u == NULL)
+		return (NULL);
+	conf_policy(priv.conf, mv->mech, u, &policy);
+	return (policy.npools + policy.nfixed > 0 ? u : NULL);
+}
+
 /* A peer that came to us: is it somebody whom this listener serves? */
 static int
 verdict_accepted(struct pconn *c, const struct msg_auth_verdict *mv)
@@ -239,15 +252,18 @@ verdict_accepted(struct pconn *c, const struct msg_auth_verdict *mv)
 	const struct conf_listen *listener = &priv.conf->listen[c->index];
 
 	if (mv->side != AUTH_SERVER || mech_name(mv->mech) == NULL ||
-	    (mv->mech & listener->mechs) == 0)
+	    (mv->mech & mech_set(listener->mechs)) == 0)
 		return (-1);
 	if (mv->mech == MECH_ANONYMOUS ? strcmp(mv->name, "anonymous") != 0 :
 	    !name_valid(mv->name))
 		return (-1);
-	if ((listener->role & ROLE_TEP) && mv->mutual)
+	/* What a listener of both offers is for the one or for the other. */
+	if ((listener->role & ROLE_TEP) && mv->mutual &&
+	    mv->mech == MECH_SCRAM_SHA_256)
 		c->server = conf_peer(priv.conf, mv->name, &c->tep);
-	if (c->server == NULL && (listener->role & ROLE_SERVER))
-		c->user = conf_user(priv.conf, mv->mech, mv->name);
+	if (c->server == NULL && (listener->role & ROLE_SERVER) &&
+	    (mv->mech & mech_set(priv.conf->server_mechs)))
+		c->user = node_user(mv);
 	if (c->server == NULL && c->user == NULL) {
 		log_info("%s (%s) from %s authenticated, but has no place in "
 		    "the configuration", mv->name, mech_name(mv->mech),
@@ -270,7 +286,7 @@ verdict_dialled(const struct pconn *c, const struct msg_auth_verdict *mv)
 		mech = priv.conf->node.mech;
 	}
 	if (mv->side != AUTH_CLIENT || mv->cred != cred || mv->mech != mech ||
-	    (mech != MECH_ANONYMOUS && !mv->mutual))
+	    ((mech & MECH_MUTUAL) && !mv->mutual))
 		return (-1);
 	return (0);
 }

@@ -108,6 +108,8 @@ check_secrets(const struct conf *conf)
 
 	if (conf->secrets[0] != '\0')
 		check_secret(conf->secrets);
+	if (conf->keytab[0] != '\0')
+		check_secret(conf->keytab);
 	for (i = 0; i < conf->nteps; i++)
 		if (!conf->teps[i].local)
 			check_secret(conf->teps[i].login.password);
@@ -183,6 +185,7 @@ enter_sandbox(const struct conf *conf)
 
 	memset(paths, 0, sizeof(paths));
 	add_path(paths, &n, conf->secrets, 1, "r");
+	add_path(paths, &n, conf->keytab, 1, "r");
 	for (i = 0; i < conf->nteps; i++) {
 		if (conf->teps[i].local)
 			continue;

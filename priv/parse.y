@@ -53,6 +53,7 @@ static struct parse {
 	struct conf_tep		 spare_tep;
 	struct conf_peer	 spare_peer;
 	struct conf_user	 spare_user;
+	uint32_t		 mechs[MECH_MAX];	/* of a list */
 	uint32_t		 users_room;
 	uint64_t		 seen[DEPTH_MAX]; /* keywords of the block */
 	TAILQ_HEAD(, want)	 wants;
@@ -75,6 +76,7 @@ static void	 set_login(struct conf_login *, const struct tok *,
 		    const struct tok *, const struct tok *);
 static int	 get_addr6(const struct tok *, struct in6_addr *);
 static uint32_t	 get_mech(const struct tok *);
+static void	 add_mech(uint32_t);
 static void	 set_lifetime(void);
 static void	 add_listen(const struct tok *, uint32_t, uint32_t);
 static void	 pool_begin(const struct tok *);
@@ -101,12 +103,13 @@ static void	 node_table(const struct tok *, const struct tok *);
 
 %token	<tok> STRING
 %token	<tok> ADDRESS ALLOW ANONYMOUS AUTH AUTHTIMEOUT CONNECT CONNECTIONS
-%token	<tok> CONTROL DEFAULT EXCLUDE IDLETIMEOUT INCLUDE INTERFACE LEASES
-%token	<tok> LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
+%token	<tok> CONTROL DEFAULT EXCLUDE IDLETIMEOUT INCLUDE INTERFACE KEYTAB
+%token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
 %token	<tok> ON PASSWORD PERSOURCE POOL PORT PREFIX QUARANTINE
-%token	<tok> REDIRECT REQUESTTIMEOUT ROUTE SECRETS SERVER STORE TABLE TEP TO USER
+%token	<tok> REDIRECT REQUESTTIMEOUT ROUTE SECRETS SERVER STORE SUCCESSPAUSE
+%token	<tok> TABLE TEP TO USER
 %token	INVALID
-%type	<number> port mtu mech mechs
+%type	<number> port mtu mech
 
 %%
 
@@ -164,6 +167,10 @@ limit		: CONNECTIONS STRING {
 			once(1, $1);
 			pc.conf->request_timeout = number($1, $2, 1, 3600);
 		}
+		| SUCCESSPAUSE STRING {
+			once(1, $1);
+			pc.conf->success_pause = number($1, $2, 0, 2000);
+		}
 		;
 
 port		: /* empty */			{ $$ = TSP_PORT; }
@@ -182,8 +189,11 @@ mech		: STRING			{ $$ = get_mech($1); }
 		| ANONYMOUS			{ $$ = MECH_ANONYMOUS; }
 		;
 
-mechs		: mech
-		| mechs ',' mech		{ $$ = $1 | $3; }
+mechs		: mech {
+			memset(pc.mechs, 0, sizeof(pc.mechs));
+			add_mech($1);
+		}
+		| mechs ',' mech		{ add_mech($3); }
 		;
 
 server		: SERVER '{'			{ server_begin($1); }
@@ -201,7 +211,12 @@ serveropt	: LISTEN ON STRING port {
 		}
 		| AUTH mechs {
 			once(1, $1);
-			pc.conf->server_mechs = $2;
+			memcpy(pc.conf->server_mechs, pc.mechs,
+			    sizeof(pc.mechs));
+		}
+		| KEYTAB STRING {
+			once(1, $1);
+			set_path(pc.conf->keytab, $1, $2);
 		}
 		| SECRETS STRING		{ set_secrets($1, $2); }
 		| LIFETIME STRING {
@@ -253,6 +268,10 @@ poolopt		: STRING			{ pool_add($1, NULL, 0); }
 		| TEP STRING {
 			once(2, $1);
 			set_name(pc.pool->tep_name, "tep", $2);
+		}
+		| AUTH mechs {
+			once(2, $1);
+			pc.pool->mechs = mech_set(pc.mechs);
 		}
 		;
 
@@ -387,6 +406,7 @@ static const struct keyword {
 	{ "idle-timeout",	IDLETIMEOUT },
 	{ "include",		INCLUDE },
 	{ "interface",		INTERFACE },
+	{ "keytab",		KEYTAB },
 	{ "leases",		LEASES },
 	{ "lifetime",		LIFETIME },
 	{ "limits",		LIMITS },
@@ -411,6 +431,7 @@ static const struct keyword {
 	{ "secrets",		SECRETS },
 	{ "server",		SERVER },
 	{ "store",		STORE },
+	{ "success-pause",	SUCCESSPAUSE },
 	{ "table",		TABLE },
 	{ "tep",		TEP },
 	{ "to",			TO },
@@ -569,8 +590,19 @@ get_mech(const struct tok *t)
 
 	if ((mech = mech_bit(t->text)) == 0)
 		fail(t, "auth \"%s\": not a mechanism of ours "
-		    "(scram-sha-256, anonymous)", t->text);
+		    "(scram-sha-256, digest-md5, plain, gssapi, anonymous)",
+		    t->text);
 	return (mech);
+}
+
+/* 0: one that was refused already. */
+static void
+add_mech(uint32_t mech)
+{
+	if (mech_set(pc.mechs) & mech)
+		lex_error(pc.lex, NULL, "auth: %s is given twice",
+		    mech_word(mech));
+	mech_add(pc.mechs, mech);
 }
 
 /* Bounds that were not written yield to the lifetime that was. */

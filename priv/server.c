@@ -275,6 +275,7 @@ claim_allowed(const struct pconn *c, const struct in6_addr *v6)
 static void
 node_request(struct pconn *c, const struct msg_lease_request *req)
 {
+	struct lease_policy policy;
 	struct lease_ask ask;
 
 	memset(&ask, 0, sizeof(ask));
@@ -284,12 +285,15 @@ node_request(struct pconn *c, const struct msg_lease_request *req)
 	ask.has_v4 = req->has_v4 != 0;
 	ask.v4 = req->v4;
 	ask.lifetime = req->lifetime;
-	ask.owner.mech = c->mech;
+	/* A user is one owner, by whichever mechanism he logs in. */
+	ask.owner.mech = c->mech == MECH_ANONYMOUS ? MECH_ANONYMOUS :
+	    MECH_SCRAM_SHA_256;
 	strlcpy(ask.owner.name, c->name, sizeof(ask.owner.name));
 	ask.owner.v6 = req->v6;
 	if (IN6_IS_ADDR_UNSPECIFIED(&req->v6) && req->op != OP_CREATE)
 		ask.owner.v6 = c->peer;
-	ask.policy = &c->user->policy;
+	conf_policy(priv.conf, c->mech, c->user, &policy);
+	ask.policy = &policy;
 	if (!claim_allowed(c, &ask.owner.v6)) {
 		server_reply(req, STATUS_IPV6, NULL);
 		return;

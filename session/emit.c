@@ -26,16 +26,14 @@ add(char *buf, size_t size, int *off, const char *fmt, ...)
 }
 
 int
-emit_capability(char *buf, size_t size, uint32_t mechs)
+emit_capability(char *buf, size_t size, const uint32_t *mechs)
 {
-	uint32_t bit;
-	int n = 0;
+	int i, n = 0;
 
 	add(buf, size, &n, "CAPABILITY TUNNEL=V4V6");
-	/* The strongest first; ANONYMOUS has the lowest bit. */
-	for (bit = 1U << 31; bit != 0; bit >>= 1)
-		if ((mechs & bit) && mech_name(bit) != NULL)
-			add(buf, size, &n, " AUTH=%s", mech_name(bit));
+	for (i = 0; i < MECH_MAX && mechs[i] != 0; i++)
+		if (mech_name(mechs[i]) != NULL)
+			add(buf, size, &n, " AUTH=%s", mech_name(mechs[i]));
 	add(buf, size, &n, "\r\n");
 	return (n);
 }

@@ -13,7 +13,7 @@
 
 struct listener {
 	int			 fd;
-	uint32_t		 mechs;
+	uint32_t		 mechs[MECH_MAX];
 	struct event		*event, *resume;
 };
 
@@ -95,18 +95,18 @@ on_resume(evutil_socket_t fd, short what, void *arg)
 }
 
 void
-listen_add(uint32_t index, int fd, uint32_t mechs)
+listen_add(uint32_t index, int fd, const uint32_t *mechs)
 {
 	struct listener *ln;
 
 	if (index >= LISTEN_MAX || listeners[index].event != NULL ||
-	    mechs == 0 || session.ready)
+	    mechs[0] == 0 || session.ready)
 		fatalx("listener %u", index);
 	ln = &listeners[index];
 	if (evutil_make_socket_nonblocking(fd) == -1)
 		fatal("listener %u", index);
 	ln->fd = fd;
-	ln->mechs = mechs;
+	memcpy(ln->mechs, mechs, sizeof(ln->mechs));
 	ln->event = event_new(session.base, fd, EV_READ | EV_PERSIST,
 	    on_accept, ln);
 	ln->resume = evtimer_new(session.base, on_resume, ln);
@@ -125,8 +125,10 @@ listen_start(void)
 			fatalx("event_add");
 }
 
-uint32_t
+const uint32_t *
 listen_mechs(uint32_t index)
 {
-	return (index < LISTEN_MAX ? listeners[index].mechs : 0);
+	static const uint32_t none[MECH_MAX];
+
+	return (index < LISTEN_MAX ? listeners[index].mechs : none);
 }

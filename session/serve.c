@@ -59,17 +59,6 @@ serve_start(struct conn *c)
 }
 
 void
-serve_timeout(struct conn *c)
-{
-	if (c->state == ST_COMMAND)
-		request_timeout(c);
-	else if (c->state == ST_OPENING || c->stepping || c->sasl_ok)
-		auth_fail(c, STATUS_BUSY, "no answer of our own to the login");
-	else
-		auth_fail(c, STATUS_AUTH, "not authenticated in time");
-}
-
-void
 serve_end(struct conn *c)
 {
 	if (c->state == ST_COMMAND)
@@ -103,7 +92,7 @@ read_authenticate(struct conn *c, const uint8_t *line, size_t len)
 		auth_fail(c, STATUS_FORMAT, "AUTHENTICATE was expected");
 		return;
 	}
-	if ((c->mech & listen_mechs(c->index)) == 0) {
+	if ((c->mech & mech_set(listen_mechs(c->index))) == 0) {
 		auth_fail(c, STATUS_AUTH, "a mechanism that is not offered");
 		return;
 	}
@@ -135,8 +124,11 @@ serve_ready(struct conn *c, int ok)
 	ms.conn = c->ref;
 	ms.side = AUTH_SERVER;
 	ms.mech = c->mech;
-	/* TSP's ANONYMOUS sends no message: an empty one stands for it. */
-	ms.has_blob = c->mech == MECH_ANONYMOUS;
+	/*
+	 * TSP's ANONYMOUS sends no message, and in DIGEST-MD5 the server
+	 * speaks first: an empty one stands for what is not sent.
+	 */
+	ms.has_blob = (c->mech & (MECH_ANONYMOUS | MECH_DIGEST_MD5)) != 0;
 	c->stepping = ms.has_blob != 0;
 	c->state = ST_SASL;
 	msg_put(session.auth, MSG_AUTH_START, &ms, sizeof(ms));
@@ -150,7 +142,7 @@ read_blob(struct conn *c, const uint8_t *line, size_t len)
 	uint8_t blob[SASL_BLOB_MAX];
 	size_t n;
 
-	if (tsp_base64_decode(line, len, blob, sizeof(blob), &n) == -1)
+	if (tsp_sasl_decode(c->mech, line, len, blob, sizeof(blob), &n) == -1)
 		auth_fail(c, STATUS_AUTH, "a SASL step that is not base64");
 	else {
 		memset(&ms, 0, sizeof(ms));
@@ -175,28 +167,57 @@ write_blob(struct conn *c, const uint8_t *blob, size_t len)
 	explicit_bzero(line, sizeof(line));
 }
 
-/* Once both auth and the parent have said yes. */
 static void
-auth_success(struct conn *c)
+write_success(struct conn *c)
 {
 	char buf[128];
 	int n;
 
-	if (!c->sasl_ok || !c->priv_ok)
-		return;
-	if (c->final != NULL)
-		write_blob(c, c->final, c->final_len);
 	n = emit_auth_status(buf, sizeof(buf), STATUS_OK, c->dialect);
 	conn_write(c, buf, (size_t)n);
 	if (c->state == ST_LINGER)
 		return;
-	freezero(c->final, c->final_len);
-	c->final = NULL;
+	c->pausing = 0;
 	c->state = ST_COMMAND;
 	c->active = now_ms();
 	log_debug("%s authenticated from %s", c->name, log_in6(&c->peer));
 	request_timer(c);
 	conn_input(c);
+}
+
+/* Once both auth and the parent have said yes. */
+static void
+auth_success(struct conn *c)
+{
+	if (!c->sasl_ok || !c->priv_ok)
+		return;
+	if (c->final != NULL) {
+		write_blob(c, c->final, c->final_len);
+		freezero(c->final, c->final_len);
+		c->final = NULL;
+		/* field clients must read rspauth and success one by one */
+		if (c->mech == MECH_DIGEST_MD5 &&
+		    c->dialect == DIALECT_RFC && c->state == ST_SASL) {
+			c->pausing = 1;
+			conn_timer(c, session.conf.success_pause);
+			return;
+		}
+	}
+	if (c->state == ST_SASL)
+		write_success(c);
+}
+
+void
+serve_timeout(struct conn *c)
+{
+	if (c->state == ST_COMMAND)
+		request_timeout(c);
+	else if (c->pausing)
+		write_success(c);
+	else if (c->state == ST_OPENING || c->stepping || c->sasl_ok)
+		auth_fail(c, STATUS_BUSY, "no answer of our own to the login");
+	else
+		auth_fail(c, STATUS_AUTH, "not authenticated in time");
 }
 
 void

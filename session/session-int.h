@@ -60,6 +60,7 @@ struct conn {
 	uint32_t		 mech;
 	int			 stepping;	/* auth has the last word */
 	int			 sasl_ok, priv_ok;	/* both, or no success */
+	int			 pausing;	/* the success line is left */
 	uint8_t			*final;	/* server: goes with the success */
 	size_t			 final_len;
 	char			 name[NAME_SIZE];
@@ -122,14 +123,14 @@ void		 session_resume(void);
 
 /* listen.c */
 
-void		 listen_add(uint32_t, int, uint32_t);
+void		 listen_add(uint32_t, int, const uint32_t *);
 void		 listen_start(void);
 /*
  * A connection that came to a listener: takes fd, answers 530 and closes it
  * where it is one too many, in all or of its source.
  */
 void		 listen_accepted(int, uint32_t, const struct in6_addr *);
-uint32_t	 listen_mechs(uint32_t);
+const uint32_t	*listen_mechs(uint32_t);	/* a list */
 
 /* conn.c */
 

@@ -53,6 +53,13 @@ int	 tsp_status_line(const uint8_t *, size_t);
 int	 tsp_frame(const uint8_t *, size_t, const uint8_t **, size_t *);
 /* Bytes that one base64 line holds, decoded (strict, RFC 4648): 0 or -1. */
 int	 tsp_base64_decode(const uint8_t *, size_t, uint8_t *, size_t, size_t *);
+/*
+ * A client's SASL step, decoded: base64, or PLAIN's as field clients send it,
+ * raw, with or without the NUL in front, which tsp_skip takes for one between
+ * messages. 0 or -1.
+ */
+int	 tsp_sasl_decode(uint32_t mech, const uint8_t *, size_t, uint8_t *,
+	    size_t, size_t *);
 /* Encodes with CRLF at the end: the length, or -1 it does not fit. */
 int	 tsp_base64_line(const uint8_t *, size_t, char *, size_t);
 /*
@@ -72,7 +79,7 @@ const char *tsp_status_text(enum tsp_status, enum tsp_dialect);
  * client can read: no prolog, double quotes, no white space in elements,
  * canonical addresses (RFC 5952), `length' only where >= 0.
  */
-int	 emit_capability(char *, size_t, uint32_t mechs);
+int	 emit_capability(char *, size_t, const uint32_t *mechs);
 /* A bare line in the authentication phase, e.g. 300, 302, success. */
 int	 emit_auth_status(char *, size_t, enum tsp_status, enum tsp_dialect);
 /* A framed status: in the command phase. */

@@ -228,6 +228,25 @@ tsp_base64_decode(const uint8_t *in, size_t len, uint8_t *out, size_t size,
 }
 
 int
+tsp_sasl_decode(uint32_t mech, const uint8_t *in, size_t len, uint8_t *out,
+    size_t size, size_t *n)
+{
+	const uint8_t *nul;
+
+	if (mech != MECH_PLAIN || (nul = memchr(in, '\0', len)) == NULL)
+		return (tsp_base64_decode(in, len, out, size, n));
+	/* RFC 4616: authzid NUL authcid NUL password; the first may be empty */
+	*n = 0;
+	if (memchr(nul + 1, '\0', len - (size_t)(nul + 1 - in)) == NULL)
+		out[(*n)++] = '\0';
+	if (len > size - *n)
+		return (-1);
+	memcpy(out + *n, in, len);
+	*n += len;
+	return (0);
+}
+
+int
 tsp_base64_line(const uint8_t *in, size_t len, char *out, size_t size)
 {
 	size_t i, n = 0;

@@ -19,6 +19,8 @@
 #include "priv/conf.h"
 #include "priv/value.h"
 
+#define BOTH	(MECH_SCRAM_SHA_256 | MECH_ANONYMOUS)
+
 static char	 said[65536];	/* on standard error, by the last parse */
 
 static int
@@ -249,12 +251,12 @@ test_full_global(void **state)
 	assert_int_equal(c->limits.lifetime_min, 5);
 	assert_int_equal(c->limits.lifetime_max, 7200);
 	assert_int_equal(c->limits.quarantine, 30);
-	assert_int_equal(c->server_mechs, MECH_ALL);
+	assert_int_equal(mech_set(c->server_mechs), BOTH);
 	assert_int_equal(c->nlisten, 2);	/* one is shared */
 	assert_string_equal(log_in6(&c->listen[0].addr), "2001:db8::1");
 	assert_int_equal(c->listen[0].port, 3654);
 	assert_int_equal(c->listen[0].role, ROLE_SERVER | ROLE_TEP);
-	assert_int_equal(c->listen[0].mechs, MECH_ALL);
+	assert_int_equal(mech_set(c->listen[0].mechs), BOTH);
 	assert_int_equal(c->listen[1].port, 3653);
 	assert_int_equal(c->listen[1].role, ROLE_SERVER);
 	conf_free(c);
@@ -355,7 +357,7 @@ test_defaults(void **state)
 	assert_int_equal(c->limits.lifetime_max, 86400);
 	assert_int_equal(c->limits.quarantine, 300);
 	assert_int_equal(c->listen[0].port, TSP_PORT);
-	assert_int_equal(c->listen[0].mechs, MECH_SCRAM_SHA_256);
+	assert_int_equal(mech_set(c->listen[0].mechs), MECH_SCRAM_SHA_256);
 	assert_non_null(u = conf_user(c, MECH_SCRAM_SHA_256, "who"));
 	assert_int_equal(u->policy.max_leases, 1);
 	assert_int_equal(c->teps[0].mtu, 0);
@@ -574,7 +576,7 @@ test_users(void **state)
 	assert_null(conf_user(c, MECH_SCRAM_SHA_256, "anonymous"));
 	assert_null(conf_user(c, MECH_SCRAM_SHA_256, ""));
 	assert_null(conf_user(c, 0, "alice"));
-	assert_null(conf_user(c, MECH_ALL, "alice"));
+	assert_null(conf_user(c, BOTH, "alice"));
 	assert_null(conf_user(c, 0x80000000U, "alice"));
 	conf_free(c);
 
@@ -638,10 +640,20 @@ test_mechs(void **state)
 	    "t:3: server: anonymous { } is there, but auth does not offer "
 	    "it\n");
 	refused(SERVER("auth anonymous\n" POOL "anonymous { pool p }\n"),
-	    "t:3: server: there are users, but auth does not offer "
-	    "scram-sha-256\n");
-	refused(SERVER("auth plain\n" POOL), "t:5: auth \"plain\": not a "
-	    "mechanism of ours (scram-sha-256, anonymous)\n");
+	    "t:3: server: there are users, but auth offers anonymous "
+	    "alone\n");
+	refused(SERVER("auth plain, gssapi, plain\n" POOL),
+	    "t:5: auth: plain is given twice\n");
+	refused(SERVER("auth gssapi\n" POOL), "t:3: server: auth offers "
+	    "gssapi, but there is no keytab\n");
+	refused(SERVER("keytab \"/k\"\n" POOL), "t:3: server: a keytab, but "
+	    "auth does not offer gssapi\n");
+	refused(SERVER("auth plain pool q { 192.0.2.77 tep l auth plain, "
+	    "scram-sha-256 }\n" POOL), "t:5: pool \"q\": is for those who "
+	    "log in by scram-sha-256, which the server does not offer\n");
+	refused(SERVER("auth cram-md5\n" POOL), "t:5: auth \"cram-md5\": not a "
+	    "mechanism of ours (scram-sha-256, digest-md5, plain, gssapi, "
+	    "anonymous)\n");
 	refused(SERVER("auth anonymous auth anonymous\n" POOL),
 	    "t:5: auth is given twice\n");
 	refused(TEP "server { listen on 2001:db8::1\n" POOL
@@ -652,7 +664,7 @@ test_mechs(void **state)
 	/* Nobody needs the secrets then. */
 	c = good(TEP "server { listen on 2001:db8::1\n" POOL
 	    "auth anonymous\nanonymous { pool p leases 3 } }\n");
-	assert_int_equal(c->listen[0].mechs, MECH_ANONYMOUS);
+	assert_int_equal(mech_set(c->listen[0].mechs), MECH_ANONYMOUS);
 	assert_int_equal(conf_user(c, MECH_ANONYMOUS,
 	    "anonymous")->policy.max_leases, 3);
 	assert_null(conf_user(c, MECH_SCRAM_SHA_256, "a"));
@@ -660,6 +672,37 @@ test_mechs(void **state)
 }
 
 #define PEERTEP(n, addrs, rest)	"tep " n " { address " addrs " " rest "}\n"
+
+/* The order is the server's; some pools are for some mechanisms. */
+static void
+test_mech_lists(void **state)
+{
+	struct conf *c;
+	struct lease_policy p;
+	const struct conf_user *u;
+
+	(void)state;
+	c = good(SECRETS TEP "server { listen on 2001:db8::1\n" POOL
+	    "auth plain, digest-md5, scram-sha-256\n"
+	    "pool q { 192.0.2.77 tep l auth scram-sha-256, digest-md5 }\n"
+	    "user u { pool q pool p leases 3 } user v { pool q } }\n");
+	assert_int_equal(c->listen[0].mechs[0], MECH_PLAIN);
+	assert_int_equal(c->listen[0].mechs[1], MECH_DIGEST_MD5);
+	assert_int_equal(c->listen[0].mechs[2], MECH_SCRAM_SHA_256);
+	assert_int_equal(c->listen[0].mechs[3], 0);
+	assert_non_null(u = conf_user(c, MECH_PLAIN, "u"));
+	conf_policy(c, MECH_DIGEST_MD5, u, &p);
+	assert_int_equal(p.npools, 2);
+	assert_memory_equal(p.pools, u->policy.pools, 2);
+	assert_int_equal(p.max_leases, 3);
+	conf_policy(c, MECH_PLAIN, u, &p);
+	assert_int_equal(p.npools, 1);
+	assert_string_equal(c->pools[p.pools[0]].name, "p");
+	assert_non_null(u = conf_user(c, MECH_PLAIN, "v"));
+	conf_policy(c, MECH_PLAIN, u, &p);
+	assert_int_equal(p.npools, 0);
+	conf_free(c);
+}
 
 static void
 test_peers(void **state)
@@ -676,7 +719,7 @@ test_peers(void **state)
 	    "server s2 { allow 10.0.1.0/24 } server s3 { allow 10.0.1.0/24 }"));
 	assert_int_equal(c->roles, ROLE_TEP);
 	assert_int_equal(c->listen[0].role, ROLE_TEP);
-	assert_int_equal(c->listen[0].mechs, MECH_SCRAM_SHA_256);
+	assert_int_equal(mech_set(c->listen[0].mechs), MECH_SCRAM_SHA_256);
 	assert_non_null(s = conf_peer(c, "s3", &tep));
 	assert_int_equal(tep, 1);
 	assert_string_equal(s->name, "s3");
@@ -1325,6 +1368,7 @@ main(void)
 		cmocka_unit_test(test_users),
 		cmocka_unit_test(test_user_errors),
 		cmocka_unit_test(test_mechs),
+		cmocka_unit_test(test_mech_lists),
 		cmocka_unit_test(test_peers),
 		cmocka_unit_test(test_peer_errors),
 		cmocka_unit_test(test_tep_errors),

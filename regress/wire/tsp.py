@@ -14,6 +14,20 @@ class Closed(Exception):
     pass
 
 
+def digest_md5(user, realm, password, nonce, cnonce, uri, nc='00000001'):
+    """What client and server have to say: response and rspauth."""
+    def md5(data):
+        return hashlib.md5(data).digest()
+    a1 = md5(':'.join((user, realm, password)).encode()) + \
+        ':'.join(('', nonce, cnonce)).encode()
+
+    def answer(method):
+        a2 = (method + ':' + uri).encode()
+        return md5(':'.join((md5(a1).hex(), nonce, nc, cnonce, 'auth',
+                             md5(a2).hex())).encode()).hex()
+    return answer('AUTHENTICATE'), answer('')
+
+
 class Client:
     """One connection. Lines and frames are bytes as they came."""
 
@@ -109,6 +123,41 @@ class Client:
         if check:
             want = base64.b64encode(mac(mac(salted, b'Server Key'), message))
             assert final == b'v=' + want, 'the server did not prove itself'
+        return self.line()
+
+    def digest(self, user, password, version='1.0', uri='tsp/hexos', nul=b'',
+               cnonce=None, tamper=lambda s: s):
+        """DIGEST-MD5 (RFC 2831, RFC 5572 figure 12); the last line."""
+        self.version(version)
+        self.send(b'AUTHENTICATE DIGEST-MD5\r\n' + nul)
+        line = self.line()
+        if line.startswith(b'300'):
+            return line
+        self.challenge = base64.b64decode(line, validate=True).decode()
+        fields = dict(re.findall(r'([a-z]+)="?([^",]*)"?', self.challenge))
+        cnonce = cnonce or base64.b64encode(os.urandom(12)).decode()
+        answer, self.rspauth = digest_md5(
+            user, fields['realm'], password, fields['nonce'], cnonce, uri)
+        text = ('username="%s",realm="%s",nonce="%s",cnonce="%s",'
+                'nc=00000001,qop=auth,digest-uri="%s",charset=utf-8,'
+                'response=%s' % (user, fields['realm'], fields['nonce'],
+                                 cnonce, uri, answer))
+        self.send(nul + base64.b64encode(tamper(text).encode()) + b'\r\n')
+        line = self.line()
+        if line.startswith(b'300'):
+            return line
+        assert base64.b64decode(line) == b'rspauth=' + self.rspauth.encode(), \
+            'the server did not prove itself'
+        self.at_rspauth = self.buf      # what came in the same read
+        return self.line()
+
+    def plain(self, user, password, version='1.0', raw=False, nul=b'',
+              authzid=''):
+        """PLAIN, as a field client sends it where raw: in one segment."""
+        self.version(version)
+        text = b'\0'.join(s.encode() for s in (authzid, user, password))
+        self.send(b'AUTHENTICATE PLAIN\r\n' + nul +
+                  (text if raw else base64.b64encode(text)) + b'\r\n')
         return self.line()
 
     # commands

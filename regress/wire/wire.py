@@ -169,7 +169,7 @@ def scram():
 def bad_lines():
     raw(b'VERSION=3.0\r\n', 'version', b'302 Unsupported client version')
     raw(b'GET / HTTP/1.0\r\n', 'HTTP', b'302')
-    raw(b'A' * 5000, 'a line without end', b'500')
+    raw(b'A' * 9000, 'a line without end', b'500')
     c = Client(server)
     c.version()
     c.send(b'AUTHENTICATE PLAIN\r\n')

@@ -1,10 +1,15 @@
+/*
+ * What is stored in the place of a password, for each mechanism that checks
+ * one. For auth and dstmctl, which link libcrypto.
+ */
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
 #include <stdio.h>
 #include <string.h>
 
-#include "dstmctl/dstmctl.h"
+#include "dstmd/dstmd.h"
+#include "dstmd/stored.h"
 
 #define KEY_SIZE	32
 
@@ -47,4 +52,21 @@ scram_make(const char *password, uint32_t iterations, const uint8_t *salt,
 	n = snprintf(out, size, "SCRAM-SHA-256$%u:%s$%s:%s", iterations,
 	    salt64, stored64, server64);
 	return (n < 0 || (size_t)n >= size ? -1 : 0);
+}
+
+/* RFC 2831, 2.1.2.1: H({ username, ":", realm, ":", password }) */
+int
+ha1_make(const char *name, const char *realm, const char *password,
+    uint8_t *out)
+{
+	char text[2 * NAME_SIZE + 512];
+	int n;
+
+	n = snprintf(text, sizeof(text), "%s:%s:%s", name, realm, password);
+	if (n < 0 || (size_t)n >= sizeof(text))
+		return (-1);
+	if (EVP_Digest(text, (size_t)n, out, NULL, EVP_md5(), NULL) != 1)
+		fatalx("MD5");
+	explicit_bzero(text, sizeof(text));
+	return (0);
 }
