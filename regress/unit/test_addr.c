@@ -140,11 +140,12 @@ test_text(void **state)
 static void
 test_mech(void **state)
 {
+	const uint32_t all = (1U << MECH_MAX) - 1;
 	uint32_t bit;
 
 	(void)state;
 	for (bit = 1; bit != 0; bit <<= 1) {
-		if (!(bit & MECH_ALL)) {
+		if (!(bit & all)) {
 			assert_null(mech_name(bit));
 			continue;
 		}
@@ -152,13 +153,13 @@ test_mech(void **state)
 		assert_int_equal(mech_bit(mech_name(bit)), bit);
 	}
 	assert_null(mech_name(0));
-	assert_null(mech_name(MECH_ALL));
+	assert_null(mech_name(all));
 	assert_int_equal(mech_bit("scram-sha-256"), MECH_SCRAM_SHA_256);
 	assert_int_equal(mech_bit("Anonymous"), MECH_ANONYMOUS);
 	assert_int_equal(mech_bit("SCRAM-SHA-256-PLUS"), 0);
 	assert_int_equal(mech_bit("SCRAM-SHA-25"), 0);
 	assert_int_equal(mech_bit(" ANONYMOUS"), 0);
-	assert_int_equal(mech_bit("PLAIN"), 0);
+	assert_int_equal(mech_bit("PLAIN-PLUS"), 0);
 	assert_int_equal(mech_bit(""), 0);
 }
 
