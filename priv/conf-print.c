@@ -118,6 +118,8 @@ print_pool(FILE *f, const struct conf_pool *p)
 		putc('\n', f);
 	}
 	fprintf(f, "\t\ttep \"%s\"\n", p->tep_name);
+	if (p->weight != 0)
+		fprintf(f, "\t\tweight %u\n", p->weight);
 	for (bit = 1; bit <= p->mechs && bit != 0; bit <<= 1)
 		if (p->mechs & bit)
 			mech_add(list, bit);

@@ -53,6 +53,7 @@ struct conf_pool {
 	char		 name[NAME_SIZE];
 	char		 tep_name[NAME_SIZE];
 	uint32_t	 tep;		/* index into teps */
+	uint32_t	 weight;	/* 0: none */
 	uint32_t	 mechs;		/* by which one logs in for it: a set;
 					 * 0: any that its users may */
 	uint32_t	 nranges;	/* exclusions already taken out */

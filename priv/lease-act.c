@@ -65,6 +65,7 @@ lease_engine_free(struct lease_engine *e)
 	while ((l = RB_ROOT(&e->tree)) != NULL) {
 		RB_REMOVE(lease_tree, &e->tree, l);
 		owner_clear(e, l);
+		free(l->attempt);
 		free(l);
 	}
 	free(e->users);
@@ -145,6 +146,10 @@ lease_set_state(struct lease_engine *e, struct lease *l, int state)
 	if (l->user != NULL)
 		l->user->live += (uint32_t)(lease_is_live(state) -
 		    lease_is_live(l->state));
+	if (l->state == RESERVED) {
+		free(l->attempt);
+		l->attempt = NULL;
+	}
 	if (l->state == BOUND && state != BOUND)
 		lease_count_conn(e, l->conn, 0);
 	if (l->state == FREE)
@@ -343,6 +348,6 @@ lease_close(struct lease_engine *e, struct lease *l)
 {
 	lease_set_timer(e, l, -1);
 	lease_set_state(e, l, CLOSING);
-	l->releasing = l->revoked = 0;
+	l->releasing = l->revoked = l->refused = 0;
 	lease_tell_tep(e, l, LA_TEP_DEL, 0);
 }

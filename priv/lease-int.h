@@ -33,6 +33,13 @@ struct waiter {
 	uint32_t		 req, op;
 };
 
+/* What a new lease is for, while its TEP is asked: another may be, too. */
+struct attempt {
+	struct lease_ask	 ask;
+	struct lease_policy	 policy;
+	uint64_t		 tried;		/* TEPs, as bits */
+};
+
 struct lease {
 	RB_ENTRY(lease)		 by_addr;
 	RB_ENTRY(lease)		 by_time;
@@ -52,10 +59,11 @@ struct lease {
 	uint32_t		 renewals;
 	struct conn_ref		 conn;		/* granted or renewed on it */
 	struct waiter		 waiter;
+	struct attempt		*attempt;	/* RESERVED, or NULL */
 	uint32_t		 writes;	/* bind, renew, release under way */
 	uint8_t			 pool, state, releasing, tell_node;
 	uint8_t			 revoked;	/* the operator's word */
-	uint8_t			 refused;	/* by the TEP, when BINDING */
+	uint8_t			 refused;	/* by the TEP: BINDING, CLOSING */
 	uint8_t			 known;		/* its owner finds it */
 	uint8_t			 fixed;		/* reserved for a user */
 };
@@ -79,6 +87,8 @@ struct pool {
 	uint32_t		 nfixed_free;	/* the fixed ones of them */
 	uint32_t		 counts[QUARANTINE + 1];
 	uint64_t		 granted, exhausted;
+	uint32_t		 weight;	/* 0: in the user's order */
+	int64_t			 credit;
 };
 
 struct tep {
@@ -170,6 +180,12 @@ void	 pool_put(struct lease_engine *, struct lease *);
 void	 pool_out(struct lease_engine *, struct lease *);
 /* The FREE lease that is next in its pool, or NULL. */
 struct lease *pool_take(struct lease_engine *, uint32_t);
+/*
+ * The pool that serves a new lease next, or -1: TEPs that are down or in
+ * `tried' do not; *down tells whether such a one would have room.
+ */
+int	 pool_next(struct lease_engine *, const struct lease_policy *,
+	    uint64_t tried, int *down);
 
 /* lease-owner.c */
 /* The first buckets; owner_set doubles them. */

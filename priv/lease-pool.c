@@ -15,12 +15,12 @@ addr_cmp(const struct lease *a, const struct lease *b)
 RB_GENERATE(lease_tree, lease, by_addr, addr_cmp)
 
 void
-lease_engine_add_pool(struct lease_engine *e, uint32_t pool, const char *name,
-    uint32_t tep)
+lease_engine_add_pool(struct lease_engine *e, uint32_t pool, uint32_t tep,
+    uint32_t weight)
 {
-	(void)name;
 	e->pools[pool].used = 1;
 	e->pools[pool].tep = tep;
+	e->pools[pool].weight = weight;
 	TAILQ_INIT(&e->pools[pool].free);
 }
 
@@ -134,6 +134,42 @@ pool_has(const struct lease_engine *e, uint32_t pool)
 	const struct pool *p = &e->pools[pool];
 
 	return (p->counts[FREE] > p->nfixed_free || p->touched < p->size);
+}
+
+/*
+ * Weights share by credit: each candidate earns its weight, the richest one
+ * serves and pays what all of them earned.
+ */
+int
+pool_next(struct lease_engine *e, const struct lease_policy *policy,
+    uint64_t tried, int *down)
+{
+	struct pool *p, *best = NULL;
+	int64_t earned = 0;
+	uint32_t i;
+	int first = -1;
+
+	*down = 0;
+	for (i = 0; i < policy->npools; i++) {
+		p = &e->pools[policy->pools[i]];
+		if (!pool_has(e, policy->pools[i]))
+			continue;
+		if (!e->teps[p->tep].up || (tried & 1ULL << p->tep)) {
+			*down = 1;
+			continue;
+		}
+		if (first == -1)
+			first = policy->pools[i];
+		p->credit += p->weight;
+		earned += p->weight;
+		if (p->weight > 0 && (best == NULL ||
+		    p->credit > best->credit))
+			best = p;
+	}
+	if (best == NULL)
+		return (first);
+	best->credit -= earned;
+	return ((int)(best - e->pools));
 }
 
 /*

@@ -9,8 +9,8 @@
  *						fail: CLOSING, 530
  * BOUND	renewal: store	-		200, tell TEP	CLOSING
  *		delete: store	-		200, CLOSING
- * CLOSING	521 (307 while	200: QUARANTINE	-		-
- *		the TEP is down)
+ * CLOSING	521; another	200: QUARANTINE	-		-
+ *		address where the TEP is down or refuses
  * QUARANTINE	its old owner:	-		-		FREE
  *		-> RESERVED
  *
@@ -65,15 +65,18 @@ fixed_is_free(const struct lease *l, const struct lease_ask *ask)
 
 /* The first of its reserved ones whose TEP is up, or NULL. */
 static struct lease *
-fixed_next(const struct lease_engine *e, const struct lease_ask *ask)
+fixed_next(const struct lease_engine *e, const struct lease_ask *ask,
+    uint64_t tried)
 {
 	struct lease *l;
-	uint32_t i;
+	uint32_t i, tep;
 
 	for (i = 0; i < ask->policy->nfixed; i++) {
 		l = pool_lease(e, ntohl(ask->policy->fixed[i].s_addr));
-		if (l != NULL && fixed_is_free(l, ask) &&
-		    e->teps[e->pools[l->pool].tep].up)
+		if (l == NULL || !fixed_is_free(l, ask))
+			continue;
+		tep = e->pools[l->pool].tep;
+		if (e->teps[tep].up && (tried & 1ULL << tep) == 0)
 			return (l);
 	}
 	return (NULL);
@@ -99,9 +102,45 @@ over_limit(struct lease_engine *e, const struct lease_ask *ask)
 	    u->live >= ask->policy->max_leases);
 }
 
+/* Has this owner a pool of a TEP that is up, and none of those? */
+static int
+other_tep(const struct lease_engine *e, const struct lease_policy *policy,
+    uint64_t tried)
+{
+	uint32_t i, tep;
+
+	for (i = 0; i < policy->npools; i++) {
+		tep = e->pools[policy->pools[i]].tep;
+		if (e->teps[tep].up && (tried & 1ULL << tep) == 0)
+			return (1);
+	}
+	return (0);
+}
+
+/* Another TEP may do what this one does not, where any address will do. */
+static void
+attempt_keep(struct lease_engine *e, struct lease *l,
+    const struct lease_ask *ask, uint64_t tried)
+{
+	struct attempt *t = l->attempt;
+
+	if (ask->has_v4 || !other_tep(e, ask->policy, tried |
+	    1ULL << e->pools[l->pool].tep)) {
+		free(t);
+		l->attempt = NULL;
+		return;
+	}
+	if (t == NULL)
+		t = l->attempt = lease_calloc(1, sizeof(*t));
+	t->ask = *ask;
+	t->policy = *ask->policy;
+	t->ask.policy = &t->policy;
+	t->tried = tried;
+}
+
 static void
 reserve(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
-    const struct lease_ask *ask)
+    const struct lease_ask *ask, uint64_t tried)
 {
 	struct lease *old;
 
@@ -124,46 +163,62 @@ reserve(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
 	l->refused = 0;
 	l->lifetime = clamp(e, ask->lifetime);
 	lease_set_state(e, l, RESERVED);
-	lease_set_timer(e, l, now + RESERVE_MS);
 	lease_set_waiter(e, l, ask);
+	attempt_keep(e, l, ask, tried);
+	lease_set_timer(e, l, now + (l->attempt != NULL ? LEASE_FAILOVER :
+	    RESERVE_MS));
 	/* The TEP's entry outlives the answer, which comes later. */
 	lease_tell_tep(e, l, LA_TEP_ADD, l->lifetime + RESERVE_MS / 1000);
 }
 
 static void
 create_new(struct lease_engine *e, int64_t now, int64_t wall,
-    const struct lease_ask *ask)
+    const struct lease_ask *ask, uint64_t tried)
 {
 	struct lease *l;
-	uint32_t i, pool;
-	int down = 0;
+	uint32_t i;
+	int down, pool;
 
-	if ((l = fixed_next(e, ask)) != NULL) {
-		reserve(e, now, wall, l, ask);
+	if ((l = fixed_next(e, ask, tried)) != NULL) {
+		reserve(e, now, wall, l, ask, tried);
 		return;
 	}
-	for (i = 0; i < ask->policy->npools; i++) {
-		pool = ask->policy->pools[i];
-		if (!pool_has(e, pool))
-			continue;
-		if (!e->teps[e->pools[pool].tep].up) {
-			down = 1;
-			continue;
-		}
-		/* A refusal uses no new address up. */
-		if (over_limit(e, ask))
-			refuse(e, ask, STATUS_NO_TUNNELS);
-		else
-			reserve(e, now, wall, pool_take(e, pool), ask);
+	/* A refusal uses no new address up. */
+	if ((pool = pool_next(e, ask->policy, tried, &down)) != -1 &&
+	    over_limit(e, ask)) {
+		refuse(e, ask, STATUS_NO_TUNNELS);
 		return;
 	}
-	if (down) {
+	if (pool != -1) {
+		reserve(e, now, wall, pool_take(e, (uint32_t)pool), ask, tried);
+		return;
+	}
+	if (down || tried != 0) {
 		refuse(e, ask, STATUS_TEP);
 		return;
 	}
 	for (i = 0; i < ask->policy->npools; i++)
 		e->pools[ask->policy->pools[i]].exhausted++;
 	refuse(e, ask, STATUS_EXHAUSTED);
+}
+
+/*
+ * Its address is not free yet, but will be in a moment; if not (its TEP is
+ * gone, or refuses to forget it), another TEP's will do.
+ */
+static void
+create_closing(struct lease_engine *e, int64_t now, int64_t wall,
+    struct lease *l, const struct lease_ask *ask)
+{
+	uint32_t tep = e->pools[l->pool].tep;
+	int stuck = !e->teps[tep].up || l->refused;
+
+	if (!stuck)
+		refuse(e, ask, STATUS_PROGRESS);
+	else if (ask->has_v4)
+		refuse(e, ask, STATUS_TEP);
+	else
+		create_new(e, now, wall, ask, 1ULL << tep);
 }
 
 static void
@@ -174,10 +229,10 @@ create(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
 
 	/* What is reserved comes before what is sticky, unless that is both. */
 	if (over && !ask->has_v4 && (l == NULL || !allowed(ask->policy, l) ||
-	    (!l->fixed && fixed_next(e, ask) != NULL))) {
+	    (!l->fixed && fixed_next(e, ask, 0) != NULL))) {
 		if (l != NULL && !allowed(ask->policy, l))
 			owner_forget(e, l);
-		create_new(e, now, wall, ask);
+		create_new(e, now, wall, ask, 0);
 		return;
 	}
 	if (!allowed(ask->policy, l)) {
@@ -191,10 +246,12 @@ create(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
 	switch (l->state) {
 	case FREE:
 	case QUARANTINE:
-		reserve(e, now, wall, l, ask);
+		reserve(e, now, wall, l, ask, 0);
 		break;
 	case RESERVED:
 		lease_set_waiter(e, l, ask);
+		attempt_keep(e, l, ask, l->attempt != NULL ?
+		    l->attempt->tried : 0);
 		break;
 	case BINDING:
 		refuse(e, ask, STATUS_PROGRESS);
@@ -214,8 +271,7 @@ create(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
 		lease_write(e, l, K_RENEW, now, wall, l->lifetime);
 		break;
 	default:
-		refuse(e, ask, e->teps[e->pools[l->pool].tep].up ?
-		    STATUS_PROGRESS : STATUS_TEP);
+		create_closing(e, now, wall, l, ask);
 		break;
 	}
 }
@@ -303,6 +359,25 @@ lease_conn_gone(struct lease_engine *e, struct conn_ref c)
 /*
  * TEPs
  */
+/* Its TEP does not do it: another one, or 307. */
+static void
+tep_failed(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l)
+{
+	struct attempt *t = l->attempt;
+
+	l->attempt = NULL;
+	if (t == NULL || l->waiter.conn.gen == 0) {
+		lease_answer(e, l, STATUS_TEP);
+		lease_close(e, l);
+	} else {
+		l->waiter.conn.gen = 0;
+		lease_close(e, l);
+		create_new(e, now, wall, &t->ask, t->tried |
+		    1ULL << e->pools[l->pool].tep);
+	}
+	free(t);
+}
+
 static void
 bind_lease(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l)
 {
@@ -339,8 +414,7 @@ lease_tep_done(struct lease_engine *e, int64_t now, int64_t wall, uint32_t tep,
 		l->tep6 = *tep6;
 		bind_lease(e, now, wall, l);
 	} else if (l->state == RESERVED) {
-		lease_answer(e, l, STATUS_TEP);
-		lease_close(e, l);
+		tep_failed(e, now, wall, l);
 	} else if (l->state == BOUND && status != STATUS_OK) {
 		/* Its end; a renewal that is under way asks the TEP again. */
 		l->until = now;
@@ -349,8 +423,10 @@ lease_tep_done(struct lease_engine *e, int64_t now, int64_t wall, uint32_t tep,
 		l->refused = status != STATUS_OK;
 	else if (l->state == CLOSING && status == STATUS_OK)
 		closed(e, now, wall, l);
-	else if (l->state == CLOSING)
+	else if (l->state == CLOSING) {
+		l->refused = 1;
 		lease_set_timer(e, l, now + LEASE_TEP_RETRY);
+	}
 }
 
 void
@@ -379,16 +455,12 @@ lease_tep_down(struct lease_engine *e, int64_t now, int64_t wall, uint32_t tep)
 {
 	struct lease *l;
 
-	(void)now;
-	(void)wall;
 	if (!e->teps[tep].up || e->teps[tep].local)
 		return;
 	e->teps[tep].up = 0;
 	RB_FOREACH(l, lease_tree, &e->tree)
-		if (e->pools[l->pool].tep == tep && l->state == RESERVED) {
-			lease_answer(e, l, STATUS_TEP);
-			lease_close(e, l);
-		}
+		if (e->pools[l->pool].tep == tep && l->state == RESERVED)
+			tep_failed(e, now, wall, l);
 }
 
 /*
@@ -615,8 +687,7 @@ expire(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l)
 {
 	switch (l->state) {
 	case RESERVED:
-		lease_answer(e, l, STATUS_TEP);
-		lease_close(e, l);
+		tep_failed(e, now, wall, l);
 		break;
 	case BOUND:
 		if (l->writes > 0) {

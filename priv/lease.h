@@ -120,12 +120,14 @@ void	 lease_engine_free(struct lease_engine *);
 void	 lease_engine_add_tep(struct lease_engine *, uint32_t, int,
 	    const char *, struct in_addr, const struct in6_addr *);
 /*
- * Pools before any event: index, name, TEP, then disjoint ranges, lo and hi
- * inclusive. lease_engine_add_range: 0, or -1 where it overlaps a range of
+ * Pools before any event: index, TEP, weight, then disjoint ranges, lo and hi
+ * inclusive. New leases are spread over the pools of a user that have a
+ * weight, in its ratio, and go to the others, in the user's order, only when
+ * none of those serves. lease_engine_add_range: 0, or -1 where it overlaps a range of
  * any pool or lo > hi. A range costs O(1) memory until its addresses are used.
  */
-void	 lease_engine_add_pool(struct lease_engine *, uint32_t, const char *,
-	    uint32_t);
+void	 lease_engine_add_pool(struct lease_engine *, uint32_t, uint32_t tep,
+	    uint32_t weight);
 int	 lease_engine_add_range(struct lease_engine *, uint32_t, struct in_addr,
 	    struct in_addr);
 
@@ -156,7 +158,10 @@ int	 lease_load(struct lease_engine *, int64_t now, int64_t wall,
  * sticky address that policy no longer allows is forgotten. With IPv4:
  * renewal; 310 outside every pool (or not unicast), 308 not this owner's. An
  * ended lease of this very owner that is free or in quarantine is granted
- * again, and so is one that is reserved for its user where it holds no other. TEP down or refusing: 307. Reserved by this owner already: the
+ * again, and so is one that is reserved for its user where it holds no other.
+ * A TEP that is down, refuses or is silent for LEASE_FAILOVER: a request that
+ * names no address goes to the next pool of another TEP; where none is left,
+ * or it names one: 307. Reserved by this owner already: the
  * earlier request gets 521, the later one the address. A renewal that policy
  * no longer allows: 308, and the lease is closed (draft 2.2).
  * OP_INFO: the lease's remaining lifetime; without IPv4, the owner's by
@@ -167,6 +172,7 @@ int	 lease_load(struct lease_engine *, int64_t now, int64_t wall,
  * Renewal tells the TEP the new lifetime (LA_TEP_ADD) without waiting.
  */
 #define LEASE_WRITES	8
+#define LEASE_FAILOVER	3000		/* ms, where another TEP may do it */
 void	 lease_request(struct lease_engine *, int64_t now, int64_t wall,
 	    const struct lease_ask *);
 /*

@@ -107,7 +107,7 @@ static void	 node_table(const struct tok *, const struct tok *);
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
 %token	<tok> ON PASSWORD PERSOURCE POOL PORT PREFIX QUARANTINE
 %token	<tok> REDIRECT REQUESTTIMEOUT ROUTE SECRETS SERVER STORE SUCCESSPAUSE
-%token	<tok> TABLE TEP TO USER
+%token	<tok> TABLE TEP TO USER WEIGHT
 %token	INVALID
 %type	<number> port mtu mech
 
@@ -268,6 +268,10 @@ poolopt		: STRING			{ pool_add($1, NULL, 0); }
 		| TEP STRING {
 			once(2, $1);
 			set_name(pc.pool->tep_name, "tep", $2);
+		}
+		| WEIGHT STRING {
+			once(2, $1);
+			pc.pool->weight = number($1, $2, 1, 1000);
 		}
 		| AUTH mechs {
 			once(2, $1);
@@ -436,6 +440,7 @@ static const struct keyword {
 	{ "tep",		TEP },
 	{ "to",			TO },
 	{ "user",		USER },
+	{ "weight",		WEIGHT },
 };
 #define NKEYWORDS	(sizeof(keywords) / sizeof(keywords[0]))
 

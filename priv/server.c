@@ -49,8 +49,8 @@ server_init(void)
 		    conf->teps[i].name, conf->teps[i].addr4,
 		    &conf->teps[i].addr6);
 	for (i = 0; i < conf->npools; i++) {
-		lease_engine_add_pool(engine, i, conf->pools[i].name,
-		    conf->pools[i].tep);
+		lease_engine_add_pool(engine, i, conf->pools[i].tep,
+		    conf->pools[i].weight);
 		for (j = 0; j < conf->pools[i].nranges; j++)
 			if (lease_engine_add_range(engine, i,
 			    conf->pools[i].ranges[j].lo,

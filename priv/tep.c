@@ -404,7 +404,9 @@ tep_request(struct pconn *c, const struct msg_lease_request *req)
 	r.v6 = req->v6;
 	r.tep4 = tep->addr4;
 	r.tep6 = tep->addr6;
-	if (!req->has_v4 || !peer_may_map(c, req->v4)) {
+	if (req->op == OP_DELETE && req->has_v4 && e == NULL)
+		server_reply(req, STATUS_OK, &r);	/* it is not here */
+	else if (!req->has_v4 || !peer_may_map(c, req->v4)) {
 		log_warnx("server %s may not map %s here", c->name,
 		    log_in(req->v4));
 		server_reply(req, STATUS_IPV4, NULL);
@@ -421,7 +423,7 @@ tep_request(struct pconn *c, const struct msg_lease_request *req)
 			tep_create(c, req, e, &r);
 		else if (req->op == OP_INFO)
 			r.lifetime = (uint32_t)((e->until - now_ms()) / 1000);
-		else if (e != NULL && IN6_ARE_ADDR_EQUAL(&e->v6, &req->v6))
+		else if (IN6_ARE_ADDR_EQUAL(&e->v6, &req->v6))
 			entry_remove(e);
 		server_reply(req, STATUS_OK, &r);
 	}

@@ -94,6 +94,8 @@ struct sim_addr {
 	int		 host;			/* or -1 */
 	int64_t		 host_until;
 	int		 lossy;
+	int		 stuck;			/* refused to be deleted */
+	uint32_t	 ends;			/* that nodes may be told of */
 	uint32_t	 named;			/* by which connection */
 	/* the store's record */
 	int		 has_rec;
@@ -105,6 +107,9 @@ struct sim_req {
 	uint32_t	 op, lifetime;
 	int		 owner, want, pool, answered;
 	int		 must;			/* get this one, or -1 */
+	int		 said;			/* it names an address */
+	int		 without;		/* of no address of this TEP */
+	int		 unsure;		/* it may have to wait, too */
 	int64_t		 asked;
 	uint32_t	 step, epoch;
 	uint64_t	 may;			/* statuses, as bits */
@@ -121,6 +126,7 @@ struct sim {
 	struct lease_engine *e;
 	struct lease_owner owners[NOWNERS];
 	struct lease_policy policy[NUSERS];
+	uint32_t	 weights[NPOOLS];
 	struct sim_tep	 teps[NTEPS];
 	struct sim_store store;
 	struct sim_addr	 a[NADDRS];

@@ -137,7 +137,7 @@ fixed_free(const struct sim_addr *a, int owner)
 }
 
 static int
-fixed_next(int owner)
+fixed_next(int owner, int without)
 {
 	const struct lease_policy *p = &sim.policy[owner / NHOSTS];
 	uint32_t j;
@@ -145,7 +145,8 @@ fixed_next(int owner)
 
 	for (j = 0; j < p->nfixed; j++) {
 		i = addr_index(p->fixed[j], "the policy");
-		if (fixed_free(&sim.a[i], owner) && sim.teps[tep_of(i)].up)
+		if (fixed_free(&sim.a[i], owner) && tep_of(i) != without &&
+		    sim.teps[tep_of(i)].up)
 			return (i);
 	}
 	return (-1);
@@ -156,29 +157,35 @@ static void
 asks_new(struct sim_req *r)
 {
 	const struct lease_policy *p = &sim.policy[r->owner / NHOSTS];
-	int i, pool, any = 0;
+	int i, pool, any = 0, up = 0, weighed = 0;
 	uint32_t j;
 
-	if ((r->must = fixed_next(r->owner)) != -1) {
-		any = 1;
+	if ((r->must = fixed_next(r->owner, r->without)) != -1) {
+		any = up = 1;
 		r->pool = sim.a[r->must].pool;
 	}
-	for (j = 0; j < p->npools && r->pool == -1; j++)
+	for (j = 0; j < p->npools && r->must == -1; j++)
 		for (i = 0; i < NADDRS; i++) {
 			pool = p->pools[j];
 			if (sim.a[i].pool != pool || sim.a[i].state != 0 ||
 			    sim.a[i].fixed != -1)
 				continue;
 			any = 1;
-			if (sim.teps[tep_of(i)].up)
+			if (!sim.teps[tep_of(i)].up || tep_of(i) == r->without)
+				continue;
+			up = 1;
+			weighed |= sim.weights[pool] > 0;
+			if (r->pool == -1)
 				r->pool = pool;
 		}
+	if (weighed)
+		r->pool = -1;
 	if (!any)
 		r->may |= bit(STATUS_EXHAUSTED);
 	if (p->max_leases != 0 && live_leases(r->owner / NHOSTS) >=
 	    p->max_leases)
 		r->may |= bit(STATUS_NO_TUNNELS);
-	if (any && r->pool == -1)
+	if (any && !up)
 		r->may |= bit(STATUS_TEP);
 	if (r->may == 0)
 		r->may = GRANT;
@@ -203,7 +210,7 @@ asks_create(struct sim_req *r, int said)
 	struct sim_addr *a = &sim.a[r->want];
 
 	if (!said && a->fixed == -1 && (a->state == 0 ||
-	    a->state == CTL_QUARANTINE) && fixed_next(r->owner) != -1) {
+	    a->state == CTL_QUARANTINE) && fixed_next(r->owner, -1) != -1) {
 		r->want = -1;
 		asks_new(r);
 		return;
@@ -232,8 +239,19 @@ asks_create(struct sim_req *r, int said)
 			r->may |= bit(STATUS_PROGRESS);
 		break;
 	case CTL_CLOSING:
-		r->may = bit(sim.teps[tep_of(r->want)].up ? STATUS_PROGRESS :
-		    STATUS_TEP);
+		if (sim.teps[tep_of(r->want)].up && !a->stuck)
+			r->may = bit(STATUS_PROGRESS);
+		else if (said)
+			r->may = bit(STATUS_TEP) | (a->stuck ?
+			    bit(STATUS_PROGRESS) : 0);
+		else {
+			r->without = tep_of(r->want);
+			r->want = -1;
+			asks_new(r);
+			/* A refusal may have been of an older request. */
+			r->may |= bit(STATUS_TEP) | bit(STATUS_PROGRESS);
+			r->unsure = a->stuck;
+		}
 		break;
 	default:
 		if (p->max_leases != 0 && live_leases(r->owner / NHOSTS) >=
@@ -281,7 +299,9 @@ model_asks(struct sim_req *r, int addr)
 	int64_t end = sim.now + 1000LL * lifetime_of(r);
 	int i;
 
-	r->want = r->pool = r->must = -1;
+	r->want = r->pool = r->must = r->without = -1;
+	r->said = addr != ANY;
+	r->unsure = 0;
 	for (i = 0; i < NADDRS; i++) {
 		a = &sim.a[i];
 		if (a->last == r->owner && (addr == ANY || addr == i))
@@ -328,12 +348,13 @@ model_asked(const struct sim_req *r)
 		if (sim.a[i].state == CTL_RESERVED &&
 		    sim.a[i].owner == r->owner && (r->pool == -1 ||
 		    sim.a[i].pool == r->pool)) {
-			if (r->may == GRANT && r->must != -1 && i != r->must)
+			if (r->may == GRANT && !r->unsure && r->must != -1 &&
+			    i != r->must)
 				broken("owner %d gets %s, not what is "
 				    "reserved", r->owner, name(&sim.a[i]));
 			return;
 		}
-	if (r->may == GRANT)
+	if (r->may == GRANT && !r->unsure)
 		broken("owner %d is refused, but pool %d has room", r->owner,
 		    r->pool);
 }
@@ -490,8 +511,10 @@ model_node_del(const struct msg_lease_reply *m)
 {
 	struct sim_addr *a = &sim.a[addr_index(m->v4, "a node's delete")];
 
-	if (told_now(a) && !a->doubt)
-		broken("%s is taken back too early", name(a));
+	/* Too early an end is seen when it happens: see_told. */
+	if (a->ends == 0)
+		broken("%s is taken back, but not over", name(a));
+	a->ends--;
 	a->told = -1;
 	a->held = 0;
 }
@@ -528,6 +551,8 @@ struct seen {
 	int64_t		 remains;
 };
 
+static struct seen	 look[NADDRS];		/* the present one */
+
 static void
 see(struct seen *s)
 {
@@ -558,8 +583,8 @@ see_reserved(struct sim_addr *a, int owner)
 		broken("%s goes to %d in state %u", name(a), owner, a->state);
 	if (a->dirty)
 		broken("%s goes to %d, its TEP may forward it", name(a), owner);
-	if (a->last != owner && sim.now < a->free_at && (a->last == -1 ||
-	    a->fixed == -1 || a->last / NHOSTS != owner / NHOSTS))
+	if (a->last != owner && sim.now < a->free_at && (a->fixed == -1 ||
+	    a->owner == -1 || a->owner / NHOSTS != owner / NHOSTS))
 		broken("%s goes to %d in its quarantine", name(a), owner);
 	if (!allowed(owner, a))
 		broken("%s goes to %d against the policy", name(a), owner);
@@ -570,7 +595,8 @@ see_reserved(struct sim_addr *a, int owner)
 		/* The longest free one, so that others find theirs again. */
 		if (a->last != owner && a->fixed == -1 &&
 		    sim.a[i].fixed == -1 && sim.a[i].pool == a->pool &&
-		    sim.a[i].state == 0 && sim.a[i].free_step < a->free_step)
+		    sim.a[i].state == 0 && look[i].state == 0 &&
+		    sim.a[i].free_step < a->free_step)
 			broken("%s goes to %d, %d is free longer", name(a),
 			    owner, i);
 		if (&sim.a[i] != a && sim.a[i].last == owner)
@@ -594,6 +620,23 @@ see_bound(struct sim_addr *a, int owner)
 	sim.granted[a->pool]++;
 }
 
+/* Its TEP did not do it: any that its owner may have will do. */
+static void
+moved(int owner)
+{
+	struct sim_req *r;
+	uint32_t i;
+
+	for (i = sim.oldest; i < sim.nreqs; i++) {
+		r = &sim.reqs[i];
+		if (r->owner != owner || r->said || r->answered ||
+		    r->op != OP_CREATE)
+			continue;
+		r->want = r->pool = -1;
+		r->may |= bit(STATUS_NO_TUNNELS);
+	}
+}
+
 static void
 see_change(struct sim_addr *a, const struct seen *s)
 {
@@ -611,6 +654,10 @@ see_change(struct sim_addr *a, const struct seen *s)
 	case CTL_CLOSING:
 		if (!is_live(a->state) || a->owner != s->owner)
 			broken("%s closes in state %u", name(a), a->state);
+		a->stuck = 0;
+		a->ends += a->state == CTL_BOUND;
+		if (a->state == CTL_RESERVED)
+			moved(a->owner);
 		break;
 	case CTL_QUARANTINE:
 		if (a->state != CTL_CLOSING || a->owner != s->owner)
@@ -672,20 +719,27 @@ see_pools(void)
 	}
 }
 
+static void
+look_at(struct sim_addr *a, const struct seen *s)
+{
+	see_change(a, s);
+	a->state = s->state;
+	a->owner = s->owner;
+	a->remains = s->remains;
+	see_told(a, s);
+}
+
 void
 model_look(void)
 {
-	struct seen seen[NADDRS];
-	int i;
+	int i, begin;
 
-	see(seen);
-	for (i = 0; i < NADDRS; i++) {
-		see_change(&sim.a[i], &seen[i]);
-		sim.a[i].state = seen[i].state;
-		sim.a[i].owner = seen[i].owner;
-		sim.a[i].remains = seen[i].remains;
-		see_told(&sim.a[i], &seen[i]);
-	}
+	see(look);
+	/* What ends makes room for what begins in its place. */
+	for (begin = 0; begin < 2; begin++)
+		for (i = 0; i < NADDRS; i++)
+			if ((look[i].state == CTL_RESERVED) == begin)
+				look_at(&sim.a[i], &look[i]);
 	see_pools();
 	if (sim.step % 16 == 0)
 		lease_check(sim.e);
@@ -736,7 +790,8 @@ model_loaded(void)
 		if (a->doubt)
 			a->told = -1;
 		a->last = a->acked = -1;
-		a->dirty = a->doubt = 0;
+		a->dirty = a->doubt = a->stuck = 0;
+		a->ends = 0;
 		a->confirmed = a->closed = 0;
 		a->free_at = a->free_step = 0;
 		a->conn = (struct conn_ref){ 0, 0 };

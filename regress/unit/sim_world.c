@@ -169,6 +169,8 @@ policies(void)
 		sim.policy[i].nfixed = 0;
 		sim.policy[i].max_leases = rnd(5);
 	}
+	for (i = 0; i < NPOOLS; i++)
+		sim.weights[i] = rnd(3) ? 0 : rnd(4);
 	for (i = 0; i < NADDRS; i++)
 		sim.a[i].fixed = -1;
 	for (i = rnd(FIXED + 1); i > 0; i--)
@@ -208,8 +210,8 @@ engine_start(void)
 		sim.teps[i].up = i == 0;
 	}
 	for (i = 0; i < NPOOLS; i++)
-		lease_engine_add_pool(sim.e, (uint32_t)i, "pool",
-		    (uint32_t)pool_tep[i]);
+		lease_engine_add_pool(sim.e, (uint32_t)i,
+		    (uint32_t)pool_tep[i], sim.weights[i]);
 	for (i = 0; i < NRANGES; i++)
 		if (lease_engine_add_range(sim.e, (uint32_t)ranges[i].pool,
 		    v4(ranges[i].lo), v4(ranges[i].hi)) == -1)
@@ -361,6 +363,8 @@ tep_tell(int tep, const struct sim_job *j)
 
 	if (j->status != STATUS_OK && j->add)
 		model_refused(j->addr);
+	else if (j->status != STATUS_OK && a->state == CTL_CLOSING)
+		a->stuck = 1;
 	else if (j->status != STATUS_OK || j->adds != a->adds)
 		;		/* of no account any more */
 	else if (j->add)

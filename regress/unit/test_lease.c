@@ -51,7 +51,7 @@ make(int local)
 	inet_pton(AF_INET6, "2001:db8::2", &tep6);
 	e = lease_engine_new(&limits);
 	lease_engine_add_tep(e, 0, local, "tep", tep4, &tep6);
-	lease_engine_add_pool(e, 0, "lab", 0);
+	lease_engine_add_pool(e, 0, 0, 0);
 	assert_int_equal(lease_engine_add_range(e, 0, v4("198.51.100.16"),
 	    v4("198.51.100.19")), 0);
 }
@@ -830,6 +830,133 @@ test_ended_until(void **state)
 	assert_int_equal(a.rec.until, wall() + 60);
 }
 
+/* Two more pools, each of a TEP of its own. */
+static void
+three_teps(uint32_t weight1, uint32_t weight2)
+{
+	struct in_addr v4b = v4("198.51.100.2");
+
+	lease_engine_add_tep(e, 1, 0, "second", v4b, &tep6);
+	lease_engine_add_tep(e, 2, 0, "third", v4b, &tep6);
+	lease_engine_add_pool(e, 1, 1, weight1);
+	lease_engine_add_pool(e, 2, 2, weight2);
+	assert_int_equal(lease_engine_add_range(e, 1, v4("203.0.113.1"),
+	    v4("203.0.113.20")), 0);
+	assert_int_equal(lease_engine_add_range(e, 2, v4("192.0.2.1"),
+	    v4("192.0.2.20")), 0);
+	policy.npools = 3;
+	policy.pools[1] = 1;
+	policy.pools[2] = 2;
+	lease_tep_up(e, now, 0);
+	lease_tep_up(e, now, 1);
+	lease_tep_up(e, now, 2);
+}
+
+/* A TEP that refuses, is silent or goes: the node does not notice. */
+static void
+test_failover(void **state)
+{
+	struct lease_action a, b, c;
+
+	(void)state;
+	three_teps(0, 0);
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	a = expect(LA_TEP_ADD);
+	assert_int_equal(a.tep, 0);
+	tep_says(&a, STATUS_TEP);
+	assert_int_equal(expect(LA_TEP_DEL).tep, 0);
+	b = expect(LA_TEP_ADD);
+	assert_int_equal(b.tep, 1);
+	nothing();
+	lease_check(e);
+	now += LEASE_FAILOVER;
+	assert_int_equal(lease_deadline(e), now);
+	lease_tick(e, now, wall());
+	assert_int_equal(expect(LA_TEP_DEL).tep, 1);
+	c = expect(LA_TEP_ADD);
+	assert_int_equal(c.tep, 2);
+	tep_says(&b, STATUS_OK);	/* too late */
+	/* the last one is given its time, there is no other */
+	assert_true(lease_deadline(e) > now + LEASE_FAILOVER);
+	tep_says(&c, STATUS_OK);
+	a = expect(LA_STORE);
+	lease_store_done(e, now, wall(), a.seq);
+	a = expect(LA_REPLY);
+	assert_int_equal(a.reply.status, STATUS_OK);
+	assert_int_equal(a.reply.v4.s_addr, v4("192.0.2.1").s_addr);
+	nothing();
+	lease_check(e);
+}
+
+/* All refuse: 307 once. An address that was named: at once. */
+static void
+test_failover_none(void **state)
+{
+	struct lease_action a;
+	uint32_t i;
+
+	(void)state;
+	three_teps(0, 0);
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	for (i = 0; i < 3; i++) {
+		a = expect(LA_TEP_ADD);
+		assert_int_equal(a.tep, i);
+		if (i == 1)
+			lease_tep_down(e, now, wall(), 1);
+		else
+			tep_says(&a, STATUS_TEP);
+		if (i == 0)
+			expect(LA_TEP_DEL);
+	}
+	assert_int_equal(expect(LA_REPLY).reply.status, STATUS_TEP);
+	expect(LA_TEP_DEL);
+	nothing();
+	lease_tep_up(e, now, 1);
+	a = expect(LA_TEP_DEL);
+	tep_says(&a, STATUS_OK);
+	assert_int_equal(expect(LA_STORE).rec.v4.s_addr,
+	    v4("203.0.113.1").s_addr);
+	/* the last one does not forget hers: another address will do */
+	request(ask(OP_CREATE, "alice", 1, "203.0.113.1"));
+	expect_status(STATUS_UNAVAILABLE);	/* it is not hers any more */
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	expect_status(STATUS_PROGRESS);
+	lease_tep_down(e, now, wall(), 2);
+	request(ask(OP_CREATE, "alice", 1, "192.0.2.1"));
+	expect_status(STATUS_TEP);
+	lease_tep_up(e, now, 2);
+	a = expect(LA_TEP_DEL);
+	tep_says(&a, STATUS_UNAVAILABLE);
+	request(ask(OP_CREATE, "alice", 1, NULL));
+	assert_int_equal(expect(LA_TEP_ADD).tep, 0);
+	nothing();
+}
+
+/* New leases are spread in the ratio of the weights, over what serves. */
+static void
+test_weights(void **state)
+{
+	int i, n[3] = { 0 };
+	uint32_t addr;
+
+	(void)state;
+	three_teps(3, 1);
+	for (i = 1; i <= 16; i++) {
+		addr = ntohl(grant("alice", i, NULL).s_addr);
+		n[addr >> 24 == 203 ? 1 : addr >> 24 == 192 ? 2 : 0]++;
+	}
+	assert_int_equal(n[0], 0);
+	assert_int_equal(n[1], 12);
+	assert_int_equal(n[2], 4);
+	lease_tep_down(e, now, wall(), 1);
+	for (i = 17; i <= 19; i++)
+		assert_int_equal(ntohl(grant("alice", i, NULL).s_addr) >> 24,
+		    192);
+	/* without weight, when no other serves */
+	lease_tep_down(e, now, wall(), 2);
+	assert_int_equal(ntohl(grant("alice", 20, NULL).s_addr) >> 24, 198);
+}
+
 /* Reserved for alice: nobody else's, and hers before others. */
 static void
 test_fixed(void **state)
@@ -921,7 +1048,7 @@ test_sticky_not_allowed(void **state)
 	struct lease_action a;
 
 	(void)state;
-	lease_engine_add_pool(e, 1, "other", 0);
+	lease_engine_add_pool(e, 1, 0, 0);
 	assert_int_equal(lease_engine_add_range(e, 1, v4("203.0.113.1"),
 	    v4("203.0.113.2")), 0);
 	grant("alice", 1, NULL);
@@ -947,7 +1074,7 @@ test_next_pool(void **state)
 
 	(void)state;
 	lease_engine_add_tep(e, 1, 1, "near", tep4, &tep6);
-	lease_engine_add_pool(e, 1, "other", 1);
+	lease_engine_add_pool(e, 1, 1, 0);
 	assert_int_equal(lease_engine_add_range(e, 1, v4("203.0.113.1"),
 	    v4("203.0.113.2")), 0);
 	policy.npools = 2;
@@ -1022,6 +1149,8 @@ main(void)
 		REMOTE(test_tep_refuses_binding), LOCAL(test_writes),
 		LOCAL(test_load_other_conf), REMOTE(test_ended_until),
 		LOCAL(test_fixed), LOCAL(test_fixed_later),
+		REMOTE(test_failover), REMOTE(test_failover_none),
+		REMOTE(test_weights),
 		LOCAL(test_ranges), LOCAL(test_churn),
 	};
 
