@@ -160,6 +160,7 @@ enum msg_type {
 	MSG_TUNNEL_LIST,	/* priv > tunnel: asks for a page */
 	MSG_TUNNEL_ENTRY,	/* tunnel > priv */
 	MSG_TUNNEL_GONE,	/* tunnel > priv: somebody removed its interface */
+	MSG_TUNNEL_USED,	/* tunnel > priv: the host wants to send */
 	MSG_TUNNEL_STATS,	/* tunnel > priv: ends the page */
 
 	/* control */
@@ -453,9 +454,10 @@ struct msg_store_loaded {	/* MSG_STORE_LOADED */
 /*
  * Tunnel process. dev numbers the interfaces.
  */
-struct msg_tunnel_dev {		/* MSG_TUNNEL_DEV, _SOCK, _CLOSE, _GONE */
+struct msg_tunnel_dev {		/* MSG_TUNNEL_DEV, _SOCK, _CLOSE, _GONE, _USED */
 	uint32_t	 dev;
 	uint32_t	 is_node;	/* one entry: all goes to the TEP */
+	uint32_t	 demand;	/* tell of use, also before _SOCK */
 	uint32_t	 mtu;		/* inner, octets */
 	struct in6_addr	 local;		/* outer, ours */
 };

@@ -201,6 +201,8 @@ print_node(FILE *f, const struct conf_node *n)
 		fprintf(f, "\troute table %u\n", n->table);
 	else
 		fprintf(f, "\troute metric %u\n", n->metric);
+	if (n->idle != 0)
+		fprintf(f, "\ton demand idle %u\n", n->idle);
 	fprintf(f, "}\n");
 }
 

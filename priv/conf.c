@@ -806,6 +806,9 @@ check_node(struct check *ck)
 		fail(ck, &n->at, "node: no login");
 	if (n->mech == MECH_GSSAPI)
 		fail(ck, &n->at, "node: auth gssapi is for servers alone");
+	if (n->idle != 0 && n->table != 0)
+		fail(ck, &n->at, "node: on demand with a route table: nobody "
+		    "can send from an address that is not there yet");
 	for (i = 0; i < conf->nteps; i++) {
 		if (n->ifname[0] != '\0' &&
 		    strcmp(conf->teps[i].ifname, n->ifname) == 0)

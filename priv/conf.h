@@ -24,6 +24,8 @@
 #define LIFETIME_DEFAULT	3600
 #define LIFETIME_MIN_DEFAULT	60
 #define LIFETIME_MAX_DEFAULT	86400
+#define IDLE_DEFAULT	600	/* s */
+#define IDLE_CEIL	(7 * 86400)
 #define QUARANTINE_CEIL	(7 * 86400)	/* s */
 
 /* Where a thing was written, for messages; line 0: not known. */
@@ -119,6 +121,8 @@ struct conf_node {
 	uint32_t	 metric;	/* of the default route; table 0 */
 	uint32_t	 table;		/* own routing table, 0: main */
 	int		 route;		/* 0: no default route */
+	uint32_t	 idle;		/* s; on demand: a lease while packets
+					 * are sent; 0: always */
 	struct conf_at	 at;
 };
 

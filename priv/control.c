@@ -459,7 +459,7 @@ control_release(struct msglink *l, struct msg *m)
 
 	memcpy(&mr, m->data, sizeof(mr));
 	if (mr.v4.s_addr == 0)
-		error = node_release();
+		error = node_down();
 	else if (server_engine() == NULL)
 		error = "this daemon is no server: release takes no address";
 	else if (lease_revoke(server_engine(), now_ms(), now_wall(),

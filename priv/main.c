@@ -76,7 +76,7 @@ priv_quit(void)
 		return;
 	priv.quitting = 1;
 	control_stop();
-	node_down();
+	node_end();
 	child_stop_all();
 }
 
@@ -147,6 +147,30 @@ check_forwarding(const struct conf *conf)
 	if (c == '0')
 		log_warnx("this host does not forward IPv4, which its TEP "
 		    "needs: sysctl net.ipv4.ip_forward=1");
+#else
+	(void)conf;
+#endif
+}
+
+/*
+ * On demand a TCP asks before there is an address: this lets it take the one
+ * that it gets meanwhile.
+ */
+static void
+check_dynaddr(const struct conf *conf)
+{
+#ifdef __linux__
+	FILE *f;
+	int c;
+
+	if ((conf->roles & ROLE_NODE) == 0 || conf->node.idle == 0 ||
+	    (f = fopen("/proc/sys/net/ipv4/ip_dynaddr", "r")) == NULL)
+		return;
+	c = fgetc(f);
+	fclose(f);
+	if (c == '0')
+		log_warnx("the connection that asks for the lease will fail, "
+		    "and only the next one work: sysctl net.ipv4.ip_dynaddr=1");
 #else
 	(void)conf;
 #endif
@@ -247,6 +271,7 @@ run(int verbose)
 	check_secrets(priv.conf);
 	check_descriptors(priv.conf);
 	check_forwarding(priv.conf);
+	check_dynaddr(priv.conf);
 	child_init();
 	listen_open();
 	control_open();

@@ -1,13 +1,10 @@
 /*
- * The node role: what the server granted becomes the host's IPv4: interface,
- * address, MTU, default route; and all of it is undone at the end. The
- * interface is not persistent: where the whole daemon is killed the kernel
- * removes it, with its address and routes. Policy rules (route table)
- * outlive it, so they are marked and removed at the next start.
+ * The node role: what the server granted becomes the host's IPv4 (host.c).
+ * On demand there is a lease while the host sends packets: the first one
+ * asks for it, and is lost; after some time without any it is given back.
  */
 #include <sys/types.h>
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,24 +14,27 @@
 #define RETRY_MS	30000	/* after the host refused the configuration */
 #define GONE_MS		1000	/* after somebody removed the interface */
 #define STOP_MS		5000	/* for the server's answer to our delete */
-#define MTU_MIN		1240	/* 1280 - 40: what every IPv6 path carries */
 
 enum node_state {
-	NODE_OFF,		/* not a node, or given back */
+	NODE_OFF,		/* not a node, or told to be down */
+	NODE_IDLE,		/* on demand: nobody has sent a packet */
 	NODE_WANTED,		/* session asks for a lease */
 	NODE_UP,		/* the lease is configured */
 	NODE_RELEASING		/* session gives it back */
 };
 
 static enum node_state	 state;
-static struct msg_node_lease held;	/* NODE_UP, NODE_RELEASING */
-static uint32_t		 held_mtu, renewals;
-static int64_t		 until_ms, since;
+static enum node_state	 after;		/* NODE_RELEASING: what is next */
+static struct msg_node_lease held;	/* NODE_UP, and on while releasing */
+static int		 holding;
+static uint32_t		 renewals;
+static int64_t		 until_ms, since, used_ms;
 static int		 has_hint;	/* address of an earlier life */
 static struct in_addr	 hint;
-static struct event	*timer;
+static struct event	*timer, *idle_timer;
 
 static void	 node_timer(evutil_socket_t, short, void *);
+static void	 node_idle(evutil_socket_t, short, void *);
 
 static const struct conf_node *
 node_conf(void)
@@ -42,24 +42,32 @@ node_conf(void)
 	return (&priv.conf->node);
 }
 
+/* On demand the interface is there at once, or as soon as it can be. */
+static void
+node_wait(void)
+{
+	if (host_wait() == -1)
+		timer_set(timer, RETRY_MS);
+}
+
 void
 node_init(void)
 {
-	const struct conf_node *conf = node_conf();
-
 	if ((priv.conf->roles & ROLE_NODE) == 0)
 		return;
-	if ((timer = evtimer_new(priv.base, node_timer, NULL)) == NULL)
+	timer = evtimer_new(priv.base, node_timer, NULL);
+	idle_timer = evtimer_new(priv.base, node_idle, NULL);
+	if (timer == NULL || idle_timer == NULL)
 		fatalx("evtimer_new");
-	if (conf->table != 0 && netlink_rule_clean(conf->table) == -1)
-		log_warn("old rules of table %u", conf->table);
-	state = NODE_WANTED;
+	host_init();
+	state = node_conf()->idle != 0 ? NODE_IDLE : NODE_WANTED;
+	node_wait();
 }
 
 void
 node_restore(const struct node_rec *rec)
 {
-	if (state != NODE_WANTED || !rec->valid || !in_usable(rec->v4))
+	if (state == NODE_OFF || !rec->valid || !in_usable(rec->v4))
 		return;
 	/* Even past its end: the server keeps it for us while it can. */
 	has_hint = 1;
@@ -67,6 +75,7 @@ node_restore(const struct node_rec *rec)
 	log_info("asking for %s again", log_in(hint));
 }
 
+/* Asks for a lease; where one is held, for its renewal. */
 static void
 node_start(void)
 {
@@ -78,12 +87,32 @@ node_start(void)
 	msg_put(child_link(PROC_SESSION), MSG_NODE_START, &m, sizeof(m));
 }
 
+static void
+node_want(void)
+{
+	state = NODE_WANTED;
+	used_ms = now_ms();
+	if (node_conf()->idle != 0)
+		timer_set(idle_timer, (int64_t)node_conf()->idle * 1000);
+	node_start();
+}
+
+static void
+node_give_back(enum node_state next)
+{
+	state = NODE_RELEASING;
+	after = next;
+	evtimer_del(idle_timer);
+	msg_put(child_link(PROC_SESSION), MSG_NODE_STOP, NULL, 0);
+	timer_set(timer, STOP_MS);
+}
+
 void
 node_session_up(void)
 {
 	if (state == NODE_RELEASING)
 		node_stopped(NULL, NULL);
-	else if (state != NODE_OFF)
+	else if (state == NODE_WANTED || state == NODE_UP)
 		node_start();
 }
 
@@ -107,104 +136,19 @@ node_store_up(void)
 		node_store(1);
 }
 
-/*
- * The host
- */
-static void
-host_undo(void)
-{
-	const struct conf_node *conf = node_conf();
-
-	if (conf->table != 0 && netlink_rule_clean(conf->table) == -1)
-		log_warn("rule of table %u", conf->table);
-	/* The interface takes its address and routes with it. */
-	priv.plane->close(NODE_DEV);
-}
-
-static uint32_t
-node_mtu(const struct msg_node_lease *l)
-{
-	uint32_t mtu = node_conf()->mtu;
-
-	if (mtu == 0 && (mtu = netlink_path_mtu(&l->v6, &l->tep6)) != 0)
-		mtu -= OUTER_OVERHEAD;
-	return (mtu < MTU_MIN ? MTU_MIN : mtu);
-}
-
-int
-node_dev(struct plane_dev *dev)
-{
-	if (state != NODE_UP && state != NODE_RELEASING)
-		return (0);
-	memset(dev, 0, sizeof(*dev));
-	dev->dev = NODE_DEV;
-	dev->is_node = 1;
-	dev->mtu = held_mtu;
-	dev->local = held.v6;
-	strlcpy(dev->ifname, node_conf()->ifname, sizeof(dev->ifname));
-	return (1);
-}
-
-static int
-host_route(const struct conf_node *conf, struct in_addr v4)
-{
-	struct in_addr any = { 0 };
-
-	if (!conf->route)
-		return (0);
-	if (netlink_route_add(conf->ifname, any, 0, v4, conf->metric,
-	    conf->table) == -1) {
-		if (errno == EEXIST)
-			log_warnx("there is another IPv4 default route of "
-			    "this metric, which is not ours to replace: "
-			    "configure another metric, or a table");
-		else
-			log_warn("IPv4 default route by %s", conf->ifname);
-		return (-1);
-	}
-	if (conf->table != 0 && netlink_rule_add(v4, conf->table) == -1) {
-		log_warn("rule: from %s table %u", log_in(v4), conf->table);
-		return (-1);
-	}
-	return (0);
-}
-
-static int
-host_configure(const struct msg_node_lease *l)
-{
-	const struct conf_node *conf = node_conf();
-	struct plane_dev dev;
-
-	held = *l;
-	held_mtu = node_mtu(l);
-	state = NODE_UP;
-	(void)node_dev(&dev);
-	if (priv.plane->open(&dev) == -1)
-		goto fail;
-	priv.plane->add(NODE_DEV, l->v4, &l->tep6);
-	if (netlink_addr_add(conf->ifname, l->v4, 32) == -1) {
-		log_warn("address %s on %s", log_in(l->v4), conf->ifname);
-		goto fail;
-	}
-	if (host_route(conf, l->v4) == -1)
-		goto fail;
-	return (0);
- fail:
-	host_undo();
-	state = NODE_WANTED;
-	return (-1);
-}
-
+/* The lease is over: the host must not use its address. */
 static void
 node_unconfigure(const char *why)
 {
-	if (state != NODE_UP && state != NODE_RELEASING)
+	evtimer_del(timer);
+	if (!holding)
 		return;
 	log_info("IPv4 %s is gone from %s: %s", log_in(held.v4),
 	    node_conf()->ifname, why);
-	host_undo();
-	evtimer_del(timer);
+	holding = 0;
+	host_unconfigure();
 	state = NODE_WANTED;
+	node_wait();
 }
 
 static void
@@ -218,16 +162,61 @@ node_timer(evutil_socket_t fd, short what, void *arg)
 		node_unconfigure("the lease ran out without a renewal");
 		break;
 	case NODE_RELEASING:
-		log_warnx("the server does not answer: its lease of %s will "
-		    "run out by itself", log_in(held.v4));
+		if (holding)
+			log_warnx("the server does not answer: its lease of "
+			    "%s will run out by itself", log_in(held.v4));
 		node_stopped(NULL, NULL);
 		break;
 	case NODE_WANTED:
+		node_wait();
 		node_start();
+		break;
+	case NODE_IDLE:
+		node_wait();
 		break;
 	case NODE_OFF:
 		break;
 	}
+}
+
+/*
+ * On demand
+ */
+static void
+node_idle(evutil_socket_t fd, short what, void *arg)
+{
+	int64_t idle = node_conf()->idle;
+	int64_t left = used_ms + idle * 1000 - now_ms();
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (state != NODE_WANTED && state != NODE_UP)
+		return;
+	if (left > 0) {
+		timer_set(idle_timer, left);
+		return;
+	}
+	log_info("no packet for %lld s: %s", (long long)idle,
+	    holding ? "the lease is given back" : "no lease is asked for");
+	node_give_back(NODE_IDLE);
+}
+
+/* The host sends. That is all which is believed of the tunnel process. */
+void
+node_used(struct msglink *l, struct msg *m)
+{
+	(void)l;
+	(void)m;
+	if (node_conf()->idle == 0)
+		return;
+	used_ms = now_ms();
+	if (state == NODE_IDLE) {
+		log_info("a packet for %s: a lease is asked for",
+		    node_conf()->ifname);
+		node_want();
+	} else if (state == NODE_RELEASING && after == NODE_IDLE)
+		after = NODE_WANTED;
 }
 
 /*
@@ -245,6 +234,23 @@ lease_believable(const struct msg_node_lease *l)
 	    in_usable(l->v4) && in_usable(l->tep4) && in6_usable(&l->tep6) &&
 	    !IN6_ARE_ADDR_EQUAL(&l->v6, &l->tep6) &&
 	    l->v4.s_addr != l->tep4.s_addr);
+}
+
+static int
+node_configure(const struct msg_node_lease *ml)
+{
+	struct plane_dev dev;
+
+	if (host_configure(ml) == -1)
+		return (-1);
+	state = NODE_UP;
+	holding = 1;
+	renewals = 0;
+	since = now_wall();
+	(void)node_dev(&dev);
+	log_info("IPv4 %s on %s for %u s, TEP %s, MTU %u", log_in(ml->v4),
+	    dev.ifname, ml->lifetime, log_in6(&ml->tep6), dev.mtu);
+	return (0);
 }
 
 void
@@ -268,16 +274,10 @@ node_lease(struct msglink *l, struct msg *m)
 		renewals++;
 		log_info("IPv4 %s renewed for %u s", log_in(ml.v4),
 		    ml.lifetime);
-	} else if (host_configure(&ml) == -1) {
+	} else if (node_configure(&ml) == -1) {
 		msg_put(l, MSG_NODE_STOP, NULL, 0);
 		timer_set(timer, RETRY_MS);
 		return;
-	} else {
-		renewals = 0;
-		since = now_wall();
-		log_info("IPv4 %s on %s for %u s, TEP %s, MTU %u",
-		    log_in(ml.v4), node_conf()->ifname, ml.lifetime,
-		    log_in6(&ml.tep6), held_mtu);
 	}
 	held = ml;
 	has_hint = 1;
@@ -309,49 +309,93 @@ node_stopped(struct msglink *l, struct msg *m)
 	(void)m;
 	if (state != NODE_RELEASING)
 		return;
-	node_store(0);
+	if (after == NODE_OFF && holding)
+		node_store(0);
 	node_unconfigure("given back");
-	state = NODE_OFF;
-	has_hint = 0;
+	state = after;
+	if (state == NODE_OFF) {
+		host_close();
+		return;
+	}
+	node_wait();
+	if (state == NODE_WANTED)
+		node_want();
+}
+
+/*
+ * What the operator says
+ */
+const char *
+node_up(void)
+{
+	if ((priv.conf->roles & ROLE_NODE) == 0)
+		return ("this daemon is no node");
+	if (state == NODE_RELEASING)
+		after = NODE_WANTED;
+	if (state == NODE_OFF || state == NODE_IDLE) {
+		node_wait();
+		node_want();
+	}
+	return (NULL);
 }
 
 const char *
-node_release(void)
+node_renew(void)
 {
 	if ((priv.conf->roles & ROLE_NODE) == 0)
-		return ("this daemon is no node: name the address to revoke");
+		return ("this daemon is no node");
 	if (state != NODE_UP)
 		return ("no lease is held");
-	state = NODE_RELEASING;
-	msg_put(child_link(PROC_SESSION), MSG_NODE_STOP, NULL, 0);
-	timer_set(timer, STOP_MS);
+	node_start();
+	return (NULL);
+}
+
+const char *
+node_down(void)
+{
+	if ((priv.conf->roles & ROLE_NODE) == 0)
+		return ("this daemon is no node");
+	if (state == NODE_IDLE) {
+		host_close();
+		evtimer_del(timer);
+		state = NODE_OFF;
+	} else if (state != NODE_OFF)
+		node_give_back(NODE_OFF);
 	return (NULL);
 }
 
 /* The end of the daemon: the lease stays ours at the server, for a restart. */
 void
-node_down(void)
+node_end(void)
 {
+	if ((priv.conf->roles & ROLE_NODE) == 0)
+		return;
 	node_unconfigure("dstmd ends");
+	host_close();
+	evtimer_del(idle_timer);
 	state = NODE_OFF;
 }
 
 void
 node_gone(void)
 {
+	struct plane_dev dev;
+
 	/* The tunnel process may have been taken over: the kernel knows. */
-	if (state != NODE_UP || netlink_link_exists(node_conf()->ifname))
+	if (!node_dev(&dev) || netlink_link_exists(dev.ifname))
 		return;
-	log_warnx("somebody has removed the interface %s",
-	    node_conf()->ifname);
-	node_unconfigure("its interface is gone");
-	timer_set(timer, GONE_MS);
+	log_warnx("somebody has removed the interface %s", dev.ifname);
+	host_close();
+	if (state == NODE_UP)
+		node_unconfigure("its interface is gone");
+	if (state == NODE_WANTED || state == NODE_IDLE)
+		timer_set(timer, GONE_MS);
 }
 
 int
 node_row(struct msg_ctl_lease *row)
 {
-	if (state != NODE_UP && state != NODE_RELEASING)
+	if (!holding)
 		return (0);
 	memset(row, 0, sizeof(*row));
 	row->v4 = held.v4;

@@ -103,13 +103,13 @@ static void	 node_table(const struct tok *, const struct tok *);
 
 %token	<tok> STRING
 %token	<tok> ADDRESS ALLOW ANONYMOUS AUTH AUTHTIMEOUT CONNECT CONNECTIONS
-%token	<tok> CONTROL DEFAULT EXCLUDE IDLETIMEOUT INCLUDE INTERFACE KEYTAB
+%token	<tok> CONTROL DEFAULT DEMAND EXCLUDE IDLE IDLETIMEOUT INCLUDE INTERFACE KEYTAB
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
 %token	<tok> ON PASSWORD PERSOURCE POOL PORT PREFIX QUARANTINE
 %token	<tok> REDIRECT REQUESTTIMEOUT ROUTE SECRETS SERVER STORE SUCCESSPAUSE
 %token	<tok> TABLE TEP TO USER WEIGHT
 %token	INVALID
-%type	<number> port mtu mech
+%type	<number> port mtu mech idle
 
 %%
 
@@ -389,6 +389,16 @@ nodeopt		: SERVER STRING port		{ node_server($2, $3); }
 			pc.conf->node.route = 0;
 			pc.conf->node.metric = 0;
 		}
+		| ON DEMAND idle {
+			once(1, $2);
+			pc.conf->node.idle = $3;
+		}
+		;
+
+idle		: /* empty */			{ $$ = IDLE_DEFAULT; }
+		| IDLE STRING {
+			$$ = number($1, $2, LIFETIME_FLOOR, IDLE_CEIL);
+		}
 		;
 
 %%
@@ -406,7 +416,9 @@ static const struct keyword {
 	{ "connections",	CONNECTIONS },
 	{ "control",		CONTROL },
 	{ "default",		DEFAULT },
+	{ "demand",		DEMAND },
 	{ "exclude",		EXCLUDE },
+	{ "idle",		IDLE },
 	{ "idle-timeout",	IDLETIMEOUT },
 	{ "include",		INCLUDE },
 	{ "interface",		INTERFACE },

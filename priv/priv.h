@@ -140,12 +140,30 @@ void	 node_store_up(void);	/* a new store process */
 void	 node_lease(struct msglink *, struct msg *);
 void	 node_delete(struct msglink *, struct msg *);
 void	 node_stopped(struct msglink *, struct msg *);
-/* dstmctl release: NULL under way, else why not. */
-const char	*node_release(void);
-void	 node_down(void);		/* at the end: all undone */
+void	 node_used(struct msglink *, struct msg *);
+/*
+ * dstmctl up, renew, down: NULL it is so or under way, else why not. down
+ * is until up; up on demand is as if a packet had come.
+ */
+const char	*node_up(void);
+const char	*node_renew(void);
+const char	*node_down(void);
+void	 node_end(void);		/* of the daemon: all undone */
 void	 node_gone(void);		/* its interface was removed */
 int	 node_row(struct msg_ctl_lease *);
-int	 node_dev(struct plane_dev *);	/* 1: it is up */
+
+/* host.c: the node's interface, address and route */
+void	 host_init(void);
+/* On demand: the interface without a lease, if it is not there. 0, or -1
+ * logged: try again later. */
+int	 host_wait(void);
+/* 0, or -1 logged: as before. */
+int	 host_configure(const struct msg_node_lease *);
+/* Takes the lease off the host; on demand the interface stays. */
+void	 host_unconfigure(void);
+void	 host_close(void);
+/* 1: it is there. */
+int	 node_dev(struct plane_dev *);
 
 /* control.c */
 void	 control_open(void);		/* before the sandbox; fatal */

@@ -48,6 +48,8 @@ const struct msg_rule	 priv_rules[] = {
 	    plane_tun_entry },
 	{ MSG_TUNNEL_GONE, TUNNEL, sizeof(struct msg_tunnel_dev), 0, 0,
 	    tep_gone },
+	{ MSG_TUNNEL_USED, TUNNEL, sizeof(struct msg_tunnel_dev), 0, 0,
+	    node_used },
 	{ MSG_TUNNEL_STATS, TUNNEL, sizeof(struct msg_tunnel_stats), 0, 0,
 	    plane_tun_stats },
 };

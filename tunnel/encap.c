@@ -9,9 +9,19 @@
 
 #define IPV4_MIN	20
 #define FRAGMENT	0x3fff	/* more fragments, or an offset */
+#define OFFSET		0x1fff	/* of a fragment */
+#define FIRST_MULTICAST	224	/* and the broadcast, 255 */
+#define ICMP		1
+#define ICMP_ECHOREPLY	0	/* RFC 792 */
+#define ICMP_UNREACH	3
+#define ICMP_QUENCH	4
+#define ICMP_REDIRECT	5
+#define ICMP_TIMXCEED	11
+#define ICMP_PARAMPROB	12
 #define TCP		6
 #define TCP_MIN		20
 #define FLAG_SYN	0x02
+#define FLAG_RST	0x04
 #define OPT_END		0
 #define OPT_NOP		1
 #define OPT_MSS		2
@@ -117,6 +127,39 @@ ipv4_clamp_mss(uint8_t *p, size_t len, uint32_t mtu)
 	a = (uint16_t)(old << 8 | old >> 8);
 	b = (uint16_t)(new << 8 | new >> 8);
 	fix_sum(tcp + 16, a, b);
+}
+
+/* What one host says of another's packet, or to whoever asks. */
+static int
+icmp_answers(uint8_t type)
+{
+	switch (type) {
+	case ICMP_ECHOREPLY:
+	case ICMP_UNREACH:
+	case ICMP_QUENCH:
+	case ICMP_REDIRECT:
+	case ICMP_TIMXCEED:
+	case ICMP_PARAMPROB:
+		return (1);
+	default:
+		return (0);
+	}
+}
+
+int
+ipv4_is_demand(const uint8_t *p, size_t len)
+{
+	size_t header = (size_t)(p[0] & 15) * 4;
+
+	if (p[16] >= FIRST_MULTICAST)
+		return (0);
+	if (get16(p + 6) & OFFSET)	/* its first fragment was judged */
+		return (0);
+	if (p[9] == TCP && len >= header + TCP_MIN)
+		return ((p[header + 13] & FLAG_RST) == 0);
+	if (p[9] == ICMP && len > header)
+		return (!icmp_answers(p[header]));
+	return (1);
 }
 
 uint8_t

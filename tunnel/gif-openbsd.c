@@ -150,6 +150,13 @@ gif_reopen(uint32_t dev)
 	return (-1);
 }
 
+static int
+gif_move(const struct plane_dev *pd)
+{
+	(void)pd;
+	return (-1);
+}
+
 static void
 gif_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
     plane_page_cb on_page, void *arg)
@@ -172,6 +179,7 @@ gif_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
 }
 
 const struct plane	 plane_gif = {
-	"gif", gif_open, gif_close, gif_reopen, gif_add, gif_del, gif_list
+	"gif", gif_open, gif_close, gif_reopen, gif_move, gif_add, gif_del,
+	gif_list
 };
 #endif /* __OpenBSD__ */

@@ -118,6 +118,7 @@ fill_dev(const struct device *d, struct msg_tunnel_dev *m)
 	memset(m, 0, sizeof(*m));
 	m->dev = d->conf.dev;
 	m->is_node = d->conf.is_node != 0;
+	m->demand = d->conf.demand != 0;
 	m->mtu = d->conf.mtu;
 	m->local = d->conf.local;
 }
@@ -158,7 +159,7 @@ send_todo(struct device *d)
 		if (e->gone)
 			entry_free(d, e);
 	}
-	if (!d->moving && TAILQ_EMPTY(&d->todo)) {
+	if (!d->moving && d->sock != -1 && TAILQ_EMPTY(&d->todo)) {
 		send_fd(d, MSG_TUNNEL_SOCK, d->sock);
 		d->moving = 1;
 	}
@@ -321,20 +322,10 @@ bind_local(int fd, const struct in6_addr *local)
  * outer packet that the path does not take (RFC 2473, 7).
  */
 static int
-open_sock(const struct in6_addr *local)
+set_sock(int fd)
 {
-	int fd, on = 1, pmtu = IPV6_PMTUDISC_WANT, size = SOCK_BUFFER;
+	int on = 1, pmtu = IPV6_PMTUDISC_WANT, size = SOCK_BUFFER;
 
-	fd = socket(AF_INET6, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC,
-	    IPPROTO_IPIP);
-	if (fd == -1) {
-		log_warn("raw socket");
-		return (-1);
-	}
-	if (bind_local(fd, local) == -1) {
-		close(fd);
-		return (-1);
-	}
 	if (setsockopt(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, &on,
 	    sizeof(on)) == -1 ||
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on,
@@ -342,13 +333,35 @@ open_sock(const struct in6_addr *local)
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &pmtu,
 	    sizeof(pmtu)) == -1) {
 		log_warn("raw socket");
-		close(fd);
 		return (-1);
 	}
 	/* Best effort: without it bursts are lost earlier. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
-	return (fd);
+	return (0);
+}
+
+/* The outer socket in *sock, -1 without an address: 0, or -1 logged. */
+static int
+open_sock(const struct in6_addr *local, int *sock)
+{
+	int fd;
+
+	*sock = -1;
+	if (IN6_IS_ADDR_UNSPECIFIED(local))
+		return (0);
+	fd = socket(AF_INET6, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC,
+	    IPPROTO_IPIP);
+	if (fd == -1) {
+		log_warn("raw socket");
+		return (-1);
+	}
+	if (bind_local(fd, local) == -1 || set_sock(fd) == -1) {
+		close(fd);
+		return (-1);
+	}
+	*sock = fd;
+	return (0);
 }
 
 /* The interface of a device: its descriptor, or -1. */
@@ -379,7 +392,7 @@ tun_open(const struct plane_dev *pd)
 	d->conf = *pd;
 	if ((d->tun = open_link(pd)) == -1)
 		return (-1);
-	if ((d->sock = open_sock(&pd->local)) == -1) {
+	if (open_sock(&pd->local, &d->sock) == -1) {
 		close(d->tun);
 		return (-1);
 	}
@@ -409,6 +422,32 @@ tun_reopen(uint32_t dev)
 	return (0);
 }
 
+static int
+tun_move(const struct plane_dev *pd)
+{
+	struct device *d = device_of(pd->dev);
+	int fd;
+
+	if (!d->open || open_sock(&pd->local, &fd) == -1)
+		return (-1);
+	if (netlink_link_up(pd->ifname, pd->mtu) == -1) {
+		log_warn("interface %s, MTU %u", pd->ifname, pd->mtu);
+		if (fd != -1)
+			close(fd);
+		return (-1);
+	}
+	if (d->sock != -1)
+		close(d->sock);
+	d->sock = fd;
+	d->conf = *pd;
+	if (tunnel != NULL) {
+		forget_todo(d);
+		introduce(d);
+		send_all(tunnel);
+	}
+	return (0);
+}
+
 static void
 tun_close(uint32_t dev)
 {
@@ -425,7 +464,8 @@ tun_close(uint32_t dev)
 	if (netlink_link_del(d->conf.ifname) == -1 && errno != ENODEV)
 		log_warn("interface %s can not be removed", d->conf.ifname);
 	close(d->tun);
-	close(d->sock);
+	if (d->sock != -1)
+		close(d->sock);
 	RB_FOREACH_SAFE(e, plane_entries, &d->entries, next)
 		entry_free(d, e);
 	memset(d, 0, sizeof(*d));
@@ -581,5 +621,6 @@ plane_tun_stats(struct msglink *l, struct msg *m)
 }
 
 const struct plane	 plane_tun = {
-	"tun", tun_open, tun_close, tun_reopen, tun_add, tun_del, tun_list
+	"tun", tun_open, tun_close, tun_reopen, tun_move, tun_add, tun_del,
+	tun_list
 };

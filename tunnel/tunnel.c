@@ -20,6 +20,7 @@
 #define PACKET_MAX	65536
 #define STRIDE		(PACKET_MAX + 320)	/* not all in one cache set */
 #define PAGE_MAX	256
+#define SAY_MS		1000	/* between two words of a device's use */
 
 struct device {
 	int			 tun, sock;	/* -1: not there */
@@ -27,6 +28,8 @@ struct device {
 	struct msg_tunnel_dev	 conf;
 	struct tunnel_map	*map;
 	uint64_t		 drops[DROP_NREASON];
+	int			 used;	/* in this batch */
+	int64_t			 said;	/* that it is, ms */
 };
 
 union control {
@@ -193,11 +196,26 @@ packet_out(struct device *d, unsigned int n, size_t size)
 			d->drops[DROP_MALFORMED]++;
 		return (0);
 	}
+	if (d->conf.demand && ipv4_is_demand(p, len))
+		d->used = 1;
 	if ((e = entry_out(d, p)) == NULL)
 		return (0);
 	ipv4_clamp_mss(p, len, d->conf.mtu);
 	batch_out(n, len, e, ecn_encap(p[1]));
 	return (1);
+}
+
+/* The parent counts in seconds, and not each packet. */
+static void
+say_used(struct device *d)
+{
+	int64_t now = now_ms();
+
+	d->used = 0;
+	if (d->said != 0 && now - d->said < SAY_MS)
+		return;
+	d->said = now;
+	msg_put(parent, MSG_TUNNEL_USED, &d->conf, sizeof(d->conf));
 }
 
 /* Somebody has removed the interface; waiting for it would be a loop. */
@@ -228,6 +246,8 @@ on_tun(evutil_socket_t fd, short what, void *arg)
 		}
 		n += (unsigned int)packet_out(d, n, (size_t)r);
 	}
+	if (d->used)
+		say_used(d);
 	send_batch(d, n);
 }
 
@@ -364,6 +384,9 @@ tunnel_dev(struct msglink *l, struct msg *m)
 	d->map = tunnel_map_new();
 	d->tun = m->fd;
 	m->fd = -1;
+	/* Otherwise packets wait in the kernel for the entries. */
+	if (md.demand)
+		d->ev_tun = watch(d->tun, on_tun, d);
 }
 
 /* It comes behind the entries: from here on packets move. */
@@ -381,7 +404,8 @@ tunnel_sock(struct msglink *l, struct msg *m)
 	d->sock = m->fd;
 	m->fd = -1;
 	d->ev_sock = watch(d->sock, on_sock, d);
-	d->ev_tun = watch(d->tun, on_tun, d);
+	if (d->ev_tun == NULL)
+		d->ev_tun = watch(d->tun, on_tun, d);
 }
 
 static void

@@ -32,6 +32,12 @@ size_t		 ipv4_check(const uint8_t *, size_t);
  * corrected; other packets, fragments and malformed options are left alone.
  */
 void		 ipv4_clamp_mss(uint8_t *, size_t, uint32_t);
+/*
+ * Does somebody on this host want the network by this checked packet? Not by
+ * what only answers strangers (TCP resets, ICMP errors, echo replies), nor by
+ * multicast and broadcast, which daemons send into any interface. 1 or 0.
+ */
+int		 ipv4_is_demand(const uint8_t *, size_t);
 /* Inner TOS to outer traffic class, on encapsulation (RFC 6040, normal). */
 uint8_t		 ecn_encap(uint8_t);
 /*
@@ -72,9 +78,12 @@ uint32_t	 tunnel_map_page(const struct tunnel_map *, uint32_t slot,
 struct plane_dev {
 	uint32_t	 dev;		/* number, 0 .. TUNNEL_DEV_MAX - 1 */
 	int		 is_node;
+	int		 demand;	/* MSG_TUNNEL_USED when the host sends,
+					 * once a second at most */
 	uint32_t	 mtu;
 	char		 ifname[IFNAME_SIZE];
-	struct in6_addr	 local;
+	struct in6_addr	 local;		/* outer; with demand :: for none
+					 * yet: what the host sends is lost */
 };
 
 typedef void	(*plane_entry_cb)(const struct msg_tunnel_entry *, void *);
@@ -95,6 +104,11 @@ struct plane {
 	 * -1 logged.
 	 */
 	int		(*reopen)(uint32_t dev);
+	/*
+	 * The open device takes another outer address and MTU, and keeps its
+	 * interface and entries. 0, or -1 logged: as it was.
+	 */
+	int		(*move)(const struct plane_dev *);
 	/*
 	 * v4 -> v6; replaces. Takes effect in order of the calls; of several
 	 * calls for one address that wait, the last one counts.

@@ -850,6 +850,14 @@ test_node(void **state)
 	assert_int_equal(c->node.metric, 0);
 	assert_int_equal(c->node.table, 0);
 	conf_free(c);
+	c = good("node { server 2001:db8::1 auth anonymous interface d\n"
+	    "on demand }");
+	assert_int_equal(c->node.idle, 600);
+	conf_free(c);
+	c = good("node { server 2001:db8::1 auth anonymous interface d\n"
+	    "no route on demand idle 2 }");
+	assert_int_equal(c->node.idle, 2);
+	conf_free(c);
 	refused("node { }", "t:1: node: no server\nt:1: node: no interface\n"
 	    "t:1: node: no login\n");
 	refused("node { server 2001:db8::1 interface d auth anonymous\n"

@@ -83,6 +83,44 @@ test_check(void **state)
 	assert_int_equal(ipv4_check(p, len), 0);
 }
 
+/* What asks for a lease, or keeps it. */
+static void
+test_demand(void **state)
+{
+	static const uint8_t answers[] = { 0, 3, 4, 5, 11, 12 };
+	uint8_t p[64], all[256];
+	size_t len = syn(p, 0, (const uint8_t *)"\2\4\5\xb4", 4), i;
+
+	(void)state;
+	assert_int_equal(ipv4_is_demand(p, len), 1);
+	p[33] = 0x14;			/* RST, ACK */
+	assert_int_equal(ipv4_is_demand(p, len), 0);
+	p[7] = 1;			/* a later fragment has no header */
+	assert_int_equal(ipv4_is_demand(p, len), 0);
+	p[6] = 0x20;			/* the first has */
+	p[7] = 0;
+	assert_int_equal(ipv4_is_demand(p, len), 0);
+	p[33] = 0x10;
+	assert_int_equal(ipv4_is_demand(p, len), 1);
+	assert_int_equal(ipv4_is_demand(p, 30), 1);
+	p[9] = 17;
+	assert_int_equal(ipv4_is_demand(p, len), 1);
+	p[16] = 224;
+	assert_int_equal(ipv4_is_demand(p, len), 0);
+	p[16] = 255;
+	assert_int_equal(ipv4_is_demand(p, len), 0);
+	p[16] = 192;
+	p[9] = 1;
+	memset(all, 1, sizeof(all));
+	for (i = 0; i < sizeof(answers); i++)
+		all[answers[i]] = 0;
+	for (i = 0; i < sizeof(all); i++) {
+		p[20] = (uint8_t)i;
+		assert_int_equal(ipv4_is_demand(p, len), all[i]);
+	}
+	assert_int_equal(ipv4_is_demand(p, 20), 1);
+}
+
 static void
 test_mss(void **state)
 {
@@ -210,6 +248,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_check), cmocka_unit_test(test_mss),
+		cmocka_unit_test(test_demand),
 		cmocka_unit_test(test_ecn), cmocka_unit_test(test_map),
 	};
 

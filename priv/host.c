@@ -1,0 +1,226 @@
+/*
+ * The host of a node: interface, address, MTU, default route, and all of it
+ * undone. The interface is not persistent: where the whole daemon is killed
+ * the kernel removes it, with its address and routes. Policy rules (route
+ * table) outlive it, so they are marked and removed at the next start.
+ *
+ * On demand the interface and its route are there without a lease, as
+ * packets must find a way to us; and so is an address, of the range that RFC
+ * 7335 keeps for such ends: without any, getaddrinfo(3) hides what has IPv4
+ * alone (AI_ADDRCONFIG), and packets have the source 0.0.0.0. The route
+ * names no source, so that at every moment one of the two addresses serves.
+ */
+#include <sys/types.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "priv/netlink.h"
+#include "priv/priv.h"
+
+#define MTU_LEAST	1240	/* 1280 - 40: what every IPv6 path carries */
+
+static const struct in_addr	 any = { 0 };
+static struct plane_dev		 dev;
+static int			 is_open;
+static struct in_addr		 leased;	/* on the interface; 0: none */
+
+static const struct conf_node *
+host_conf(void)
+{
+	return (&priv.conf->node);
+}
+
+/* The address without a lease: 192.0.0.6 */
+static struct in_addr
+nobody(void)
+{
+	struct in_addr a;
+
+	a.s_addr = htonl(0xc0000006U);
+	return (a);
+}
+
+void
+host_init(void)
+{
+	const struct conf_node *conf = host_conf();
+
+	if (conf->table != 0 && netlink_rule_clean(conf->table) == -1)
+		log_warn("old rules of table %u", conf->table);
+}
+
+static uint32_t
+host_mtu(const struct in6_addr *local, const struct in6_addr *peer)
+{
+	uint32_t mtu = host_conf()->mtu;
+
+	if (mtu == 0 && (mtu = netlink_path_mtu(local, peer)) != 0)
+		mtu -= OUTER_OVERHEAD;
+	return (mtu < MTU_LEAST ? MTU_LEAST : mtu);
+}
+
+int
+node_dev(struct plane_dev *pd)
+{
+	*pd = dev;
+	return (is_open);
+}
+
+static int
+host_route(struct in_addr src)
+{
+	const struct conf_node *conf = host_conf();
+
+	if (!conf->route)
+		return (0);
+	if (netlink_route_add(conf->ifname, any, 0, src, conf->metric,
+	    conf->table) == -1) {
+		if (errno == EEXIST)
+			log_warnx("there is another IPv4 default route of "
+			    "this metric, which is not ours to replace: "
+			    "configure another metric, or a table");
+		else
+			log_warn("IPv4 default route by %s", conf->ifname);
+		return (-1);
+	}
+	if (conf->table != 0 && netlink_rule_add(src, conf->table) == -1) {
+		log_warn("rule: from %s table %u", log_in(src), conf->table);
+		return (-1);
+	}
+	return (0);
+}
+
+static int
+host_addr(struct in_addr v4)
+{
+	if (netlink_addr_add(dev.ifname, v4, 32) == 0)
+		return (0);
+	log_warn("address %s on %s", log_in(v4), dev.ifname);
+	return (-1);
+}
+
+/* Opens the interface with the address that dev has, or none. */
+static int
+host_open(const struct in6_addr *local, const struct in6_addr *peer)
+{
+	const struct conf_node *conf = host_conf();
+
+	memset(&dev, 0, sizeof(dev));
+	dev.dev = NODE_DEV;
+	dev.is_node = 1;
+	dev.demand = conf->idle != 0;
+	dev.mtu = host_mtu(local, peer);
+	dev.local = *local;
+	strlcpy(dev.ifname, conf->ifname, sizeof(dev.ifname));
+	if (priv.plane->open(&dev) == -1)
+		return (-1);
+	is_open = 1;
+	return (0);
+}
+
+void
+host_close(void)
+{
+	const struct conf_node *conf = host_conf();
+
+	if (!is_open)
+		return;
+	if (conf->table != 0 && netlink_rule_clean(conf->table) == -1)
+		log_warn("rule of table %u", conf->table);
+	/* The interface takes its address and routes with it. */
+	priv.plane->close(NODE_DEV);
+	is_open = 0;
+	leased = any;
+}
+
+int
+host_wait(void)
+{
+	if (is_open || host_conf()->idle == 0)
+		return (0);
+	if (host_open(&in6addr_any, &host_conf()->servers[0].addr) == -1)
+		return (-1);
+	if (host_addr(nobody()) == 0 && host_route(any) == 0)
+		return (0);
+	host_close();
+	return (-1);
+}
+
+/* The open interface gets the outer end, or loses it. */
+static int
+host_move(const struct in6_addr *local, uint32_t mtu)
+{
+	struct plane_dev pd = dev;
+
+	pd.local = *local;
+	pd.mtu = mtu;
+	if (priv.plane->move(&pd) == -1)
+		return (-1);
+	dev = pd;
+	return (0);
+}
+
+static int
+configure_demand(const struct msg_node_lease *l)
+{
+	if (host_wait() == -1 ||
+	    host_move(&l->v6, host_mtu(&l->v6, &l->tep6)) == -1)
+		return (-1);
+	priv.plane->add(NODE_DEV, l->v4, &l->tep6);
+	leased = l->v4;
+	if (host_addr(l->v4) == -1)
+		return (-1);
+	/* A TCP that waits with the old source looks for another. */
+	if (netlink_addr_del(dev.ifname, nobody(), 32) == -1 &&
+	    errno != EADDRNOTAVAIL) {
+		log_warn("address %s on %s", log_in(nobody()), dev.ifname);
+		return (-1);
+	}
+	return (0);
+}
+
+static int
+configure_always(const struct msg_node_lease *l)
+{
+	if (host_open(&l->v6, &l->tep6) == -1)
+		return (-1);
+	priv.plane->add(NODE_DEV, l->v4, &l->tep6);
+	leased = l->v4;
+	return (host_addr(l->v4) == 0 ? host_route(l->v4) : -1);
+}
+
+int
+host_configure(const struct msg_node_lease *l)
+{
+	if ((host_conf()->idle != 0 ? configure_demand(l) :
+	    configure_always(l)) == 0)
+		return (0);
+	host_unconfigure();
+	return (-1);
+}
+
+/* The lease's alone; where that fails, all is made anew. */
+static int
+host_strip(void)
+{
+	if (leased.s_addr == 0)
+		return (0);
+	priv.plane->del(NODE_DEV, leased);
+	if (host_addr(nobody()) == -1)
+		return (-1);
+	if (netlink_addr_del(dev.ifname, leased, 32) == -1 &&
+	    errno != EADDRNOTAVAIL) {
+		log_warn("address %s on %s", log_in(leased), dev.ifname);
+		return (-1);
+	}
+	leased = any;
+	return (host_move(&in6addr_any, dev.mtu));
+}
+
+void
+host_unconfigure(void)
+{
+	if (is_open && (host_conf()->idle == 0 || host_strip() == -1))
+		host_close();
+}
