@@ -20,14 +20,16 @@
 
 #define PATIENCE	30		/* s, for the next part of an answer */
 
-enum command { SHOW, RELEASE, DRAIN, LOG, PASSWD, HELP };
+enum command { SHOW, UP, DOWN, RENEW, RELEASE, DRAIN, LOG, PASSWD, HELP };
 
 static const char *const	 commands[] = {
-	[SHOW] = "show", [RELEASE] = "release", [DRAIN] = "drain",
-	[LOG] = "log", [PASSWD] = "passwd", [HELP] = "help", NULL
+	[SHOW] = "show", [UP] = "up", [DOWN] = "down", [RENEW] = "renew",
+	[RELEASE] = "release", [DRAIN] = "drain", [LOG] = "log",
+	[PASSWD] = "passwd", [HELP] = "help", NULL
 };
 static const char *const	 shows[] = {	/* from SHOW_LEASES on */
-	"leases", "pools", "sessions", "tunnels", "processes", NULL
+	"leases", "pools", "sessions", "tunnels", "processes", "node",
+	NULL
 };
 static const char *const	 drains[] = {	/* enum drain */
 	[DRAIN_OFF] = "off", [DRAIN_NEW] = "new", [DRAIN_ALL] = "all", NULL
@@ -45,7 +47,8 @@ static void __attribute__((__noreturn__))
 usage(FILE *f)
 {
 	fprintf(f, "usage: dstmctl [-hjV] [-s socket] command\n"
-	    "       show leases|pools|sessions|tunnels|processes\n"
+	    "       show leases|node|pools|sessions|tunnels|processes\n"
+	    "       up|down|renew\n"
 	    "       release [address]\n"
 	    "       drain [new|all|off]\n"
 	    "       log verbose|brief\n"
@@ -115,6 +118,7 @@ on_row(struct msglink *l, struct msg *m)
 		[MSG_CTL_DEV] = SHOW_TUNNELS,
 		[MSG_CTL_TUNNEL] = SHOW_TUNNELS,
 		[MSG_CTL_PROCESS] = SHOW_PROCESSES,
+		[MSG_CTL_NODE] = SHOW_NODE,
 	};
 
 	(void)l;
@@ -159,6 +163,7 @@ static const struct msg_rule	 rules[] = {
 	    on_row },
 	{ MSG_CTL_PROCESS, FROM_PRIV, sizeof(struct msg_ctl_process), 0, 0,
 	    on_row },
+	{ MSG_CTL_NODE, FROM_PRIV, sizeof(struct msg_ctl_node), 0, 0, on_row },
 	{ MSG_CTL_END, FROM_PRIV, sizeof(struct msg_ctl_end), 0, 0, on_end },
 };
 
@@ -208,17 +213,35 @@ struct request {
 		struct msg_ctl_show	 show;
 		struct msg_ctl_release	 release;
 		struct msg_ctl_drain	 drain;
+		struct msg_ctl_order	 order;
 		struct msg_verbose	 verbose;
 	}		 body;
 	size_t		 size;
 };
+
+/* How many words a command may have, itself included. */
+static int
+words_ok(enum command command, int n)
+{
+	switch (command) {
+	case UP:
+	case DOWN:
+	case RENEW:
+		return (n == 1);
+	case RELEASE:
+	case DRAIN:
+		return (n <= 2);
+	default:
+		return (n == 2);
+	}
+}
 
 static void
 parse_request(enum command command, int argc, char *argv[],
     struct request *req)
 {
 	memset(req, 0, sizeof(*req));
-	if (command == RELEASE || command == DRAIN ? argc > 2 : argc != 2)
+	if (!words_ok(command, argc))
 		usage(stderr);
 	switch (command) {
 	case SHOW:
@@ -226,6 +249,14 @@ parse_request(enum command command, int argc, char *argv[],
 		req->type = MSG_CTL_SHOW;
 		req->body.show.what = showing;
 		req->size = sizeof(req->body.show);
+		break;
+	case UP:
+	case DOWN:
+	case RENEW:
+		req->type = MSG_CTL_ORDER;
+		req->body.order.order = command == UP ? ORDER_UP :
+		    command == DOWN ? ORDER_DOWN : ORDER_RENEW;
+		req->size = sizeof(req->body.order);
 		break;
 	case RELEASE:
 		if (argc == 2 && (inet_pton(AF_INET, argv[1],

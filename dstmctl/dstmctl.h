@@ -33,11 +33,13 @@ extern const struct printer	 json_printer;	/* json.c: one array */
  * the daemon will know one day): "unknown".
  */
 const char	*word_state(uint32_t);		/* enum ctl_lease_state */
+const char	*word_node_state(uint32_t);	/* enum ctl_node_state */
 const char	*word_role(uint32_t);		/* ROLE_* */
 const char	*word_kind(uint32_t);		/* enum conn_kind */
 const char	*word_drain(uint32_t);		/* enum drain */
 const char	*word_drop(uint32_t);		/* enum tunnel_drop */
-/* A name of a message, ended; NULL where it is empty. One static buffer. */
+#define WORD_SIZE	NODE_TEXT	/* of the longest text */
+/* A text of a message, ended; NULL where it is empty. One static buffer. */
 const char	*word_name(const char *, size_t);
 /*
  * For people, into a buffer: "59s", "12m03s", "5h07m", "3d04h", "-" where

@@ -181,6 +181,33 @@ row_process(const void *data)
 }
 
 static void
+row_node(const void *data)
+{
+	struct msg_ctl_node r;
+	int has;
+
+	memcpy(&r, data, sizeof(r));
+	has = r.v4.s_addr != 0;
+	put_text("state", word_node_state(r.state));
+	put_name("interface", r.ifname, sizeof(r.ifname));
+	put_text("address", has ? log_in(r.v4) : NULL);
+	put_text("outer", has ? log_in6(&r.v6) : NULL);
+	put_text("tep_ipv4", has ? log_in(r.tep4) : NULL);
+	put_text("tep_ipv6", has ? log_in6(&r.tep6) : NULL);
+	put_text("server", IN6_IS_ADDR_UNSPECIFIED(&r.server) ? NULL :
+	    log_in6(&r.server));
+	put_unsigned("mtu", r.mtu);
+	put_signed("since", r.since);
+	put_signed("remaining", r.remains);
+	put_signed("next", r.next);
+	put_unsigned("renewals", r.renewals);
+	put_unsigned("idle", r.idle);
+	put_signed("unused", r.unused);
+	put_name("error", r.error, sizeof(r.error));
+	put_signed("error_age", r.error_age);
+}
+
+static void
 begin(FILE *f, uint32_t what)
 {
 	(void)what;
@@ -200,6 +227,7 @@ row(uint32_t type, const void *data)
 		[MSG_CTL_DEV] = row_dev,
 		[MSG_CTL_TUNNEL] = row_tunnel,
 		[MSG_CTL_PROCESS] = row_process,
+		[MSG_CTL_NODE] = row_node,
 	};
 
 	fprintf(out, "%s\n  {", nrows++ > 0 ? "," : "");

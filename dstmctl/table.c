@@ -305,6 +305,47 @@ row_process(const void *data)
 }
 
 static void
+line(const char *label, const char *text)
+{
+	fprintf(out, "%-12s%s\n", label, text);
+}
+
+/* One node, so no table: a line for each thing. */
+static void
+row_node(const void *data)
+{
+	struct msg_ctl_node r;
+	char t[2][SHORT_SIZE], name[CELL_SIZE];
+	const char *error;
+
+	memcpy(&r, data, sizeof(r));
+	line("state", word_node_state(r.state));
+	cell_name(name, r.ifname, sizeof(r.ifname));
+	if (r.mtu != 0)
+		fprintf(out, "%-12s%s, MTU %u\n", "interface", name, r.mtu);
+	if (r.v4.s_addr != 0) {
+		line("address", log_in(r.v4));
+		line("outer", log_in6(&r.v6));
+		fprintf(out, "%-12s%s, %s\n", "TEP", log_in6(&r.tep6),
+		    log_in(r.tep4));
+	}
+	if (!IN6_IS_ADDR_UNSPECIFIED(&r.server))
+		line("server", log_in6(&r.server));
+	if (r.v4.s_addr != 0)
+		fprintf(out, "%-12s%s, renewed %u times\n", "ends in",
+		    short_time(t[0], r.remains), r.renewals);
+	if (r.next >= 0)
+		line(r.v4.s_addr != 0 ? "renewal in" : "next try in",
+		    short_time(t[0], r.next));
+	if (r.idle != 0)
+		fprintf(out, "%-12s%s of %s\n", "unused for",
+		    short_time(t[0], r.unused), short_time(t[1], r.idle));
+	if ((error = word_name(r.error, sizeof(r.error))) != NULL)
+		fprintf(out, "%-12s%s ago: %s\n", "last error",
+		    short_time(t[0], r.error_age), error);
+}
+
+static void
 begin(FILE *f, uint32_t what)
 {
 	static const struct column *const all[] = {
@@ -317,7 +358,7 @@ begin(FILE *f, uint32_t what)
 	out = f;
 	columns = NULL;
 	devices = 0;
-	if (what != SHOW_TUNNELS)
+	if (what != SHOW_TUNNELS && what != SHOW_NODE)
 		table_open(all[what]);
 }
 
@@ -331,6 +372,7 @@ row(uint32_t type, const void *data)
 		[MSG_CTL_DEV] = row_dev,
 		[MSG_CTL_TUNNEL] = row_tunnel,
 		[MSG_CTL_PROCESS] = row_process,
+		[MSG_CTL_NODE] = row_node,
 	};
 
 	makers[type](data);

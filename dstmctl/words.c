@@ -28,6 +28,20 @@ word_state(uint32_t state)
 }
 
 const char *
+word_node_state(uint32_t state)
+{
+	static const char *const words[] = {
+		[CTL_NODE_DOWN] = "down",
+		[CTL_NODE_IDLE] = "idle",
+		[CTL_NODE_ASKING] = "asking",
+		[CTL_NODE_BOUND] = "bound",
+		[CTL_NODE_RELEASING] = "releasing",
+	};
+
+	return (word(words, COUNT(words), state));
+}
+
+const char *
 word_role(uint32_t role)
 {
 	static const char *const words[] = {
@@ -79,7 +93,7 @@ word_drop(uint32_t reason)
 const char *
 word_name(const char *name, size_t size)
 {
-	static char text[NAME_SIZE];
+	static char text[WORD_SIZE];
 	size_t i;
 
 	if (size > sizeof(text))

@@ -141,6 +141,7 @@ enum msg_type {
 	MSG_NODE_STOPPED,	/* session > priv */
 	MSG_NODE_LEASE,		/* session > priv: granted or renewed */
 	MSG_NODE_DELETE,	/* session > priv: the server took it back */
+	MSG_NODE_NOTE,		/* session > priv: for dstmctl alone */
 
 	/* store */
 	MSG_STORE_LOAD,		/* priv > store */
@@ -168,12 +169,14 @@ enum msg_type {
 	MSG_CTL_RELEASE,	/* dstmctl > priv */
 	MSG_CTL_VERBOSE,	/* dstmctl > priv */
 	MSG_CTL_DRAIN,		/* dstmctl > priv */
+	MSG_CTL_ORDER,		/* dstmctl > priv: to the node */
 	MSG_CTL_LEASE,		/* priv > dstmctl */
 	MSG_CTL_POOL,		/* priv > dstmctl */
 	MSG_CTL_SESSION,	/* priv > dstmctl */
 	MSG_CTL_TUNNEL,		/* priv > dstmctl */
 	MSG_CTL_DEV,		/* priv > dstmctl: drop counters of a device */
 	MSG_CTL_PROCESS,	/* priv > dstmctl */
+	MSG_CTL_NODE,		/* priv > dstmctl */
 	MSG_CTL_END,		/* priv > dstmctl: request done or refused */
 
 	MSG_NTYPE
@@ -401,6 +404,15 @@ struct msg_node_delete {	/* MSG_NODE_DELETE */
 	struct in_addr	 v4;
 };
 
+#define NODE_TEXT	96
+
+struct msg_node_note {		/* MSG_NODE_NOTE */
+	uint32_t	 server;	/* who was asked, as configured */
+	int64_t		 next_ms;	/* until the next try or renewal; -1:
+					 * it is under way */
+	char		 text[NODE_TEXT];	/* why it failed; "": it did not */
+};
+
 /*
  * Store. Times are wall clock seconds (UTC).
  */
@@ -503,7 +515,8 @@ struct msg_tunnel_stats {	/* MSG_TUNNEL_STATS: end of a page */
  * MSG_CTL_END.
  */
 enum ctl_show {
-	SHOW_LEASES = 1, SHOW_POOLS, SHOW_SESSIONS, SHOW_TUNNELS, SHOW_PROCESSES
+	SHOW_LEASES = 1, SHOW_POOLS, SHOW_SESSIONS, SHOW_TUNNELS,
+	SHOW_PROCESSES, SHOW_NODE
 };
 
 struct msg_ctl_show {
@@ -513,6 +526,12 @@ struct msg_ctl_show {
 struct msg_ctl_release {	/* server: v4's lease is revoked;
 				 * node: v4 0.0.0.0, our own is given back */
 	struct in_addr	 v4;
+};
+
+enum order { ORDER_UP, ORDER_DOWN, ORDER_RENEW };
+
+struct msg_ctl_order {		/* MSG_CTL_ORDER */
+	uint32_t	 order;		/* enum order */
 };
 
 enum ctl_lease_state {		/* what SHOW_LEASES tells */
@@ -593,6 +612,33 @@ struct msg_ctl_process {
 	uint64_t	 sent;		/* messages priv sent to it */
 	uint64_t	 received;
 	uint64_t	 queued;	/* octets waiting for it */
+};
+
+enum ctl_node_state {
+	CTL_NODE_DOWN = 1,	/* by the operator, until he says up */
+	CTL_NODE_IDLE,		/* on demand: waits for a packet */
+	CTL_NODE_ASKING,
+	CTL_NODE_BOUND,
+	CTL_NODE_RELEASING
+};
+
+struct msg_ctl_node {		/* addresses and times of a lease: if bound */
+	uint32_t	 state;		/* enum ctl_node_state */
+	uint32_t	 idle;		/* s, as configured; 0: always on */
+	uint32_t	 mtu;
+	uint32_t	 renewals;
+	struct in_addr	 v4;		/* 0.0.0.0: no lease */
+	struct in6_addr	 v6;
+	struct in_addr	 tep4;
+	struct in6_addr	 tep6;
+	struct in6_addr	 server;	/* :: none was asked */
+	int64_t		 since;		/* wall clock */
+	int64_t		 remains;	/* s; these: -1 does not apply */
+	int64_t		 next;		/* s until renewal or next try */
+	int64_t		 unused;	/* s since a packet was sent */
+	int64_t		 error_age;	/* s */
+	char		 ifname[IFNAME_SIZE];
+	char		 error[NODE_TEXT];	/* the last one */
 };
 
 struct msg_ctl_end {

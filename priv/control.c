@@ -36,6 +36,7 @@ static void	 control_show(struct msglink *, struct msg *);
 static void	 control_release(struct msglink *, struct msg *);
 static void	 control_verbose(struct msglink *, struct msg *);
 static void	 control_drain(struct msglink *, struct msg *);
+static void	 control_order(struct msglink *, struct msg *);
 static void	 control_walk(struct control *);
 
 static const struct msg_rule control_rules[] = {
@@ -47,6 +48,8 @@ static const struct msg_rule control_rules[] = {
 	    0, 0, control_verbose },
 	{ MSG_CTL_DRAIN, MSG_FROM(PROC_CONTROL), sizeof(struct msg_ctl_drain),
 	    0, 0, control_drain },
+	{ MSG_CTL_ORDER, MSG_FROM(PROC_CONTROL), sizeof(struct msg_ctl_order),
+	    0, 0, control_order },
 };
 
 static void
@@ -302,6 +305,18 @@ row_process(struct control *c)
 	return (0);
 }
 
+static int
+row_node(struct control *c)
+{
+	struct msg_ctl_node row;
+
+	if (c->next++ > 0)
+		return (0);
+	node_status(&row);
+	msg_put(c->link, MSG_CTL_NODE, &row, sizeof(row));
+	return (1);
+}
+
 /*
  * Tunnels: a device's heading with its drop counters, then its entries page
  * by page, as the plane gives them. The client may be gone by then: the
@@ -419,7 +434,8 @@ static void
 control_walk(struct control *c)
 {
 	static int (*const rows[])(struct control *) = {
-		NULL, row_lease, row_pool, row_session, row_tunnel, row_process
+		NULL, row_lease, row_pool, row_session, row_tunnel,
+		row_process, row_node
 	};
 
 	while (c->link != NULL && c->show != 0 && !c->waiting &&
@@ -439,8 +455,12 @@ control_show(struct msglink *l, struct msg *m)
 
 	memcpy(&ms, m->data, sizeof(ms));
 	if (c->show != 0 || ms.what < SHOW_LEASES ||
-	    ms.what > SHOW_PROCESSES) {
+	    ms.what > SHOW_NODE) {
 		control_end(c, "bad request");
+		return;
+	}
+	if (ms.what == SHOW_NODE && (priv.conf->roles & ROLE_NODE) == 0) {
+		control_end(c, "this daemon is no node");
 		return;
 	}
 	c->show = ms.what;
@@ -458,8 +478,10 @@ control_release(struct msglink *l, struct msg *m)
 	const char *error = NULL;
 
 	memcpy(&mr, m->data, sizeof(mr));
-	if (mr.v4.s_addr == 0)
+	if (mr.v4.s_addr == 0 && (priv.conf->roles & ROLE_NODE))
 		error = node_down();
+	else if (mr.v4.s_addr == 0)
+		error = "this daemon is no node: name the address to revoke";
 	else if (server_engine() == NULL)
 		error = "this daemon is no server: release takes no address";
 	else if (lease_revoke(server_engine(), now_ms(), now_wall(),
@@ -485,6 +507,26 @@ control_drain(struct msglink *l, struct msg *m)
 	else
 		server_drain(md.drain);
 	control_end(msglink_arg(l), error);
+}
+
+static void
+control_order(struct msglink *l, struct msg *m)
+{
+	static const char *(*const orders[])(void) = {
+		[ORDER_UP] = node_up, [ORDER_DOWN] = node_down,
+		[ORDER_RENEW] = node_renew
+	};
+	struct msg_ctl_order mo;
+	const char *why;
+
+	memcpy(&mo, m->data, sizeof(mo));
+	if ((priv.conf->roles & ROLE_NODE) == 0)
+		why = "this daemon is no node";
+	else if (mo.order > ORDER_RENEW)
+		why = "order: of another version";
+	else
+		why = orders[mo.order]();
+	control_end(msglink_arg(l), why);
 }
 
 static void

@@ -32,6 +32,10 @@ static int64_t		 until_ms, since, used_ms;
 static int		 has_hint;	/* address of an earlier life */
 static struct in_addr	 hint;
 static struct event	*timer, *idle_timer;
+static struct msg_node_note note;	/* what session said last, */
+static int64_t		 note_ms;	/* and when; 0: nothing yet */
+static char		 error[NODE_TEXT];
+static int64_t		 error_ms;
 
 static void	 node_timer(evutil_socket_t, short, void *);
 static void	 node_idle(evutil_socket_t, short, void *);
@@ -42,12 +46,22 @@ node_conf(void)
 	return (&priv.conf->node);
 }
 
+/* For dstmctl show node. */
+static void
+node_error(const char *text)
+{
+	strlcpy(error, text, sizeof(error));
+	error_ms = now_ms();
+}
+
 /* On demand the interface is there at once, or as soon as it can be. */
 static void
 node_wait(void)
 {
-	if (host_wait() == -1)
+	if (host_wait() == -1) {
+		node_error("this host refused the interface: see the log");
 		timer_set(timer, RETRY_MS);
+	}
 }
 
 void
@@ -275,6 +289,7 @@ node_lease(struct msglink *l, struct msg *m)
 		log_info("IPv4 %s renewed for %u s", log_in(ml.v4),
 		    ml.lifetime);
 	} else if (node_configure(&ml) == -1) {
+		node_error("this host refused the address: see the log");
 		msg_put(l, MSG_NODE_STOP, NULL, 0);
 		timer_set(timer, RETRY_MS);
 		return;
@@ -303,6 +318,17 @@ node_delete(struct msglink *l, struct msg *m)
 }
 
 void
+node_note(struct msglink *l, struct msg *m)
+{
+	(void)l;
+	memcpy(&note, m->data, sizeof(note));
+	note.text[sizeof(note.text) - 1] = '\0';
+	note_ms = now_ms();
+	if (note.text[0] != '\0')
+		node_error(note.text);
+}
+
+void
 node_stopped(struct msglink *l, struct msg *m)
 {
 	(void)l;
@@ -328,8 +354,6 @@ node_stopped(struct msglink *l, struct msg *m)
 const char *
 node_up(void)
 {
-	if ((priv.conf->roles & ROLE_NODE) == 0)
-		return ("this daemon is no node");
 	if (state == NODE_RELEASING)
 		after = NODE_WANTED;
 	if (state == NODE_OFF || state == NODE_IDLE) {
@@ -342,8 +366,6 @@ node_up(void)
 const char *
 node_renew(void)
 {
-	if ((priv.conf->roles & ROLE_NODE) == 0)
-		return ("this daemon is no node");
 	if (state != NODE_UP)
 		return ("no lease is held");
 	node_start();
@@ -353,8 +375,6 @@ node_renew(void)
 const char *
 node_down(void)
 {
-	if ((priv.conf->roles & ROLE_NODE) == 0)
-		return ("this daemon is no node");
 	if (state == NODE_IDLE) {
 		host_close();
 		evtimer_del(timer);
@@ -411,4 +431,54 @@ node_row(struct msg_ctl_lease *row)
 	strlcpy(row->name, row->mech == MECH_ANONYMOUS ? "anonymous" :
 	    node_conf()->login.name, sizeof(row->name));
 	return (1);
+}
+
+/* Of what session noted, what it may be: times pass meanwhile. */
+static void
+status_note(struct msg_ctl_node *row)
+{
+	const struct conf_node *conf = node_conf();
+	int64_t left;
+
+	if (note_ms == 0 || note.server >= conf->nservers)
+		return;
+	row->server = conf->servers[note.server].addr;
+	left = note.next_ms - (now_ms() - note_ms);
+	if ((state == NODE_WANTED || state == NODE_UP) && left >= 0)
+		row->next = left / 1000;
+}
+
+void
+node_status(struct msg_ctl_node *row)
+{
+	static const uint32_t states[] = {
+		[NODE_OFF] = CTL_NODE_DOWN, [NODE_IDLE] = CTL_NODE_IDLE,
+		[NODE_WANTED] = CTL_NODE_ASKING, [NODE_UP] = CTL_NODE_BOUND,
+		[NODE_RELEASING] = CTL_NODE_RELEASING,
+	};
+	struct plane_dev dev;
+
+	memset(row, 0, sizeof(*row));
+	row->state = states[state];
+	row->idle = node_conf()->idle;
+	row->remains = row->next = row->unused = row->error_age = -1;
+	strlcpy(row->ifname, node_conf()->ifname, sizeof(row->ifname));
+	if (node_dev(&dev))
+		row->mtu = dev.mtu;
+	if (holding) {
+		row->v4 = held.v4;
+		row->v6 = held.v6;
+		row->tep4 = held.tep4;
+		row->tep6 = held.tep6;
+		row->renewals = renewals;
+		row->since = since;
+		row->remains = (until_ms - now_ms()) / 1000;
+	}
+	if (row->idle != 0 && used_ms != 0)
+		row->unused = (now_ms() - used_ms) / 1000;
+	status_note(row);
+	if (error[0] != '\0') {
+		strlcpy(row->error, error, sizeof(row->error));
+		row->error_age = (now_ms() - error_ms) / 1000;
+	}
 }

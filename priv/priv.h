@@ -140,10 +140,11 @@ void	 node_store_up(void);	/* a new store process */
 void	 node_lease(struct msglink *, struct msg *);
 void	 node_delete(struct msglink *, struct msg *);
 void	 node_stopped(struct msglink *, struct msg *);
+void	 node_note(struct msglink *, struct msg *);
 void	 node_used(struct msglink *, struct msg *);
 /*
  * dstmctl up, renew, down: NULL it is so or under way, else why not. down
- * is until up; up on demand is as if a packet had come.
+ * is until up; up on demand is as if a packet had come. Of a node alone.
  */
 const char	*node_up(void);
 const char	*node_renew(void);
@@ -151,6 +152,7 @@ const char	*node_down(void);
 void	 node_end(void);		/* of the daemon: all undone */
 void	 node_gone(void);		/* its interface was removed */
 int	 node_row(struct msg_ctl_lease *);
+void	 node_status(struct msg_ctl_node *);
 
 /* host.c: the node's interface, address and route */
 void	 host_init(void);

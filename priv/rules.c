@@ -28,6 +28,8 @@ const struct msg_rule	 priv_rules[] = {
 	    node_lease },
 	{ MSG_NODE_DELETE, SESSION, sizeof(struct msg_node_delete), 0, 0,
 	    node_delete },
+	{ MSG_NODE_NOTE, SESSION, sizeof(struct msg_node_note), 0, 0,
+	    node_note },
 	{ MSG_NODE_STOPPED, SESSION, 0, 0, 0, node_stopped },
 
 	{ MSG_AUTH_VERDICT, AUTH, sizeof(struct msg_auth_verdict), 0, 0,

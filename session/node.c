@@ -39,15 +39,39 @@ static struct {
 	int			 held;
 	int64_t			 until;		/* ms */
 	int64_t			 backoff;
+	int			 leaving;	/* we have said why already */
+	int64_t			 next;		/* of the timer, ms; 0: none */
 	struct event		*timer;
 } node;
 
 static const struct client_ops	 node_ops;
 
 static void
+node_wake(int64_t ms)
+{
+	node.next = now_ms() + ms;
+	timer_set(node.timer, ms);
+}
+
+/* For dstmctl show node; NULL: it goes well. */
+static void
+node_note(const char *why)
+{
+	struct msg_node_note m;
+	int64_t left = node.next - now_ms();
+
+	memset(&m, 0, sizeof(m));
+	m.server = node.server;
+	m.next_ms = left > 0 ? left : -1;
+	if (why != NULL)
+		strlcpy(m.text, why, sizeof(m.text));
+	msg_put(session.priv, MSG_NODE_NOTE, &m, sizeof(m));
+}
+
+static void
 node_later(void)
 {
-	timer_set(node.timer, jitter(node.backoff));
+	node_wake(jitter(node.backoff));
 	if ((node.backoff *= 2) > BACKOFF_MAX)
 		node.backoff = BACKOFF_MAX;
 }
@@ -162,12 +186,34 @@ node_up(struct conn *c)
 	node_next();
 }
 
+/* Who is asked next, and when. */
+static void
+node_elsewhere(void)
+{
+	if (node.redirected) {
+		node.redirected = 0;
+		node.server = node.target;
+		node_wake(jitter(BACKOFF_MIN));
+	} else if (!node.held && ++node.server < node.conf.nservers)
+		node_wake(jitter(BACKOFF_MIN));
+	else {
+		/* They all had their turn, or the one that counts. */
+		if (!node.held)
+			node.server = 0;
+		node_later();
+	}
+}
+
 static void
 node_down(struct conn *c, const char *why)
 {
+	char text[NODE_TEXT];
+	int said = node.leaving;
+
 	(void)c;
 	log_info("%s: %s", server_name(), why);
-	node.up = 0;
+	snprintf(text, sizeof(text), "%s: %s", server_name(), why);
+	node.up = node.leaving = 0;
 	node.asked = ACTION_NONE;
 	node.refusal = 0;
 	node.conn.gen = 0;
@@ -175,34 +221,33 @@ node_down(struct conn *c, const char *why)
 		node_stopped();
 	if (!node.wanted)
 		return;
-	if (node.redirected) {
-		node.redirected = 0;
-		node.server = node.target;
-		timer_set(node.timer, jitter(BACKOFF_MIN));
-		return;
-	}
-	if (!node.held && ++node.server < node.conf.nservers) {
-		timer_set(node.timer, jitter(BACKOFF_MIN));
-		return;
-	}
-	/* They all had their turn, or the one that counts. */
-	if (!node.held)
-		node.server = 0;
-	node_later();
+	node_elsewhere();
+	node_note(said ? NULL : text);
 }
 
 /*
  * Answers
  */
+/* What is wrong has been said. */
+static void
+node_leave(struct conn *c, const char *why)
+{
+	node.leaving = 1;
+	dial_fail(c, why);
+}
+
 static void
 node_refused(struct conn *c, int code)
 {
 	enum tsp_action asked = node.asked;
+	char text[NODE_TEXT];
 
 	node.asked = ACTION_NONE;
 	conn_timer(c, -1);
-	log_info("%s refuses: %d %s", server_name(), code,
+	snprintf(text, sizeof(text), "%s refuses: %d %s", server_name(), code,
 	    tsp_status_text((enum tsp_status)code, DIALECT_DRAFT));
+	log_info("%s", text);
+	node_note(text);
 	if (asked == ACTION_DELETE) {
 		/* It is over either way. */
 		node.held = 0;
@@ -215,9 +260,11 @@ node_refused(struct conn *c, int code)
 	} else if (node.stopping)
 		node_next();
 	else if (node.conf.nservers > 1 && !node.held)
-		dial_fail(c, "the next server is asked");
-	else
+		node_leave(c, "the next server is asked");
+	else {
 		node_later();
+		node_note(NULL);
+	}
 }
 
 /*
@@ -243,7 +290,7 @@ node_redirected(struct conn *c, const struct tsp_tunnel *t)
 			    log_in6(&node.conf.servers[j]));
 			node.target = j;
 			node.redirected = 1;
-			dial_fail(c, "redirected");
+			node_leave(c, "redirected");
 			return;
 		}
 	if (node.redirects > REDIRECTS)
@@ -302,7 +349,8 @@ node_granted(struct conn *c, const struct tsp_tunnel *t)
 	node.backoff = BACKOFF_MIN;
 	node.redirects = 0;
 	/* half of the lifetime is left for retries */
-	timer_set(node.timer, jitter((int64_t)m.lifetime * 1000 / 2));
+	node_wake(jitter((int64_t)m.lifetime * 1000 / 2));
+	node_note(NULL);
 }
 
 static void
@@ -434,6 +482,6 @@ node_stop(struct msglink *l, struct msg *m)
 	if (!node.used)
 		fatalx("no node, but stopped");
 	node.stopping = 1;
-	timer_set(node.timer, STOP_MS);
+	node_wake(STOP_MS);
 	node_next();
 }

@@ -72,10 +72,57 @@ on node1 ip link del dev dstm0
 check "somebody removes the interface: it is made again" wait_for 10 idle
 check "and a packet asks" fetch node1
 
-stop node1
+# The operator.
+node() {
+	ctl node1 -j show node | jq -r ".[0].$1"
+}
+is() {
+	[ "$(node state)" = "$1" ]
+}
+check "show node: bound" is bound
+check "its address" test "$(node address)" = "$a"
+check "its server" test "$(node server)" = "$server6"
+check "its TEP" test "$(node tep_ipv6)" = "$local6"
+check "when it is renewed" test "$(node next)" -gt 20 -a "$(node next)" -lt 40
+before=$(node renewals)
+renewed() {
+	[ "$(node renewals)" -gt "$before" ]
+}
+check "dstmctl renew" ctl node1 renew
+check "renews it" wait_for 2 renewed
+check "idle again" wait_for 10 is idle
+refuse "dstmctl renew without a lease fails" ctl node1 renew
+check "dstmctl up asks, without a packet" ctl node1 up
+check "bound" wait_for 5 is bound
+check "dstmctl down" ctl node1 down
 gone() {
 	! on node1 ip link show dev dstm0
 }
+check "gives it back, with the interface" wait_for 5 gone
+check "the server knows" wait_for 5 given_back
+check "it is down" is down
+refuse "an application is told at once" fetch node1
+sleep 1
+check "and no packet changes that" is down
+check "dstmctl up" ctl node1 up
+check "the same address, and the page" wait_for 5 fetch node1
+check "is bound" is bound
+stop server
+check "without a server it can not be renewed" ctl node1 renew
+failed() {
+	case $(node error) in
+	"server 1: "*) return 0 ;;
+	esac
+	return 1
+}
+check "show node says why" wait_for 10 failed
+ctl node1 show node | sed 's/^/# /'
+check "the server starts again" start server
+check "the node is at peace" wait_for 20 is idle
+refuse "a server is no node" ctl server up
+check "a packet asks" wait_for 5 fetch node1 4
+
+stop node1
 check "after SIGTERM there is no interface" gone
 check "the node starts again" start node1
 check "a packet asks" wait_for 5 fetch node1 4

@@ -139,7 +139,7 @@ test_octets(void **state)
 static void
 test_words(void **state)
 {
-	char name[NAME_SIZE + 10];
+	char name[WORD_SIZE + 10];
 
 	(void)state;
 	assert_string_equal(word_state(0), "unknown");
@@ -156,7 +156,7 @@ test_words(void **state)
 	assert_string_equal(word_name("a\n\033b\377c\177", 8), "a??b?c?");
 	memset(name, 'x', sizeof(name));
 	assert_int_equal(strlen(word_name(name, NAME_SIZE)), NAME_MAX_LEN);
-	assert_int_equal(strlen(word_name(name, sizeof(name))), NAME_MAX_LEN);
+	assert_int_equal(strlen(word_name(name, sizeof(name))), WORD_SIZE - 1);
 	assert_int_equal(strlen(word_name(name, 16)), 15);
 }
 
@@ -538,6 +538,82 @@ test_json_others(void **state)
 	must_be_json();
 }
 
+static struct msg_ctl_node
+node_bound(void)
+{
+	struct msg_ctl_node r;
+
+	memset(&r, 0, sizeof(r));
+	r.state = CTL_NODE_BOUND;
+	r.idle = 600;
+	r.mtu = 1460;
+	r.renewals = 3;
+	r.v4 = v4("198.51.100.16");
+	r.v6 = v6("2001:db8:1::10");
+	r.tep4 = v4("198.51.100.1");
+	r.tep6 = v6("2001:db8::2");
+	r.server = v6("2001:db8::1");
+	r.since = 1700000000;
+	r.remains = 59;
+	r.next = 29;
+	r.unused = 2;
+	r.error_age = 723;
+	strlcpy(r.ifname, "dstm0", sizeof(r.ifname));
+	strlcpy(r.error, "server 1: Connection refused", sizeof(r.error));
+	return (r);
+}
+
+static void
+test_node(void **state)
+{
+	struct msg_ctl_node r = node_bound();
+
+	(void)state;
+	begin(&table_printer, SHOW_NODE);
+	table_printer.row(MSG_CTL_NODE, &r);
+	end(&table_printer);
+	assert_string_equal(text,
+	    "state       bound\n"
+	    "interface   dstm0, MTU 1460\n"
+	    "address     198.51.100.16\n"
+	    "outer       2001:db8:1::10\n"
+	    "TEP         2001:db8::2, 198.51.100.1\n"
+	    "server      2001:db8::1\n"
+	    "ends in     59s, renewed 3 times\n"
+	    "renewal in  29s\n"
+	    "unused for  2s of 10m00s\n"
+	    "last error  12m03s ago: server 1: Connection refused\n");
+	begin(&json_printer, SHOW_NODE);
+	json_printer.row(MSG_CTL_NODE, &r);
+	end(&json_printer);
+	assert_string_equal(text, "[\n"
+	    "  {\"state\": \"bound\", \"interface\": \"dstm0\", "
+	    "\"address\": \"198.51.100.16\", "
+	    "\"outer\": \"2001:db8:1::10\", "
+	    "\"tep_ipv4\": \"198.51.100.1\", \"tep_ipv6\": \"2001:db8::2\", "
+	    "\"server\": \"2001:db8::1\", \"mtu\": 1460, "
+	    "\"since\": 1700000000, \"remaining\": 59, \"next\": 29, "
+	    "\"renewals\": 3, \"idle\": 600, \"unused\": 2, "
+	    "\"error\": \"server 1: Connection refused\", "
+	    "\"error_age\": 723}\n]\n");
+	must_be_json();
+	memset(&r, 0, sizeof(r));
+	r.state = CTL_NODE_DOWN;
+	r.remains = r.next = r.unused = r.error_age = -1;
+	strlcpy(r.ifname, "dstm0", sizeof(r.ifname));
+	begin(&table_printer, SHOW_NODE);
+	table_printer.row(MSG_CTL_NODE, &r);
+	end(&table_printer);
+	assert_string_equal(text, "state       down\n");
+	begin(&json_printer, SHOW_NODE);
+	json_printer.row(MSG_CTL_NODE, &r);
+	end(&json_printer);
+	assert_non_null(strstr(text, "\"address\": null"));
+	assert_non_null(strstr(text, "\"server\": null"));
+	assert_non_null(strstr(text, "\"error\": null, \"error_age\": -1"));
+	must_be_json();
+}
+
 /* Whatever the rows hold: JSON is JSON, a table is lines of ASCII. */
 static void
 test_hostile(void **state)
@@ -555,6 +631,7 @@ test_hostile(void **state)
 		    sizeof(struct msg_tunnel_entry) },
 		{ SHOW_PROCESSES, MSG_CTL_PROCESS,
 		    sizeof(struct msg_ctl_process) },
+		{ SHOW_NODE, MSG_CTL_NODE, sizeof(struct msg_ctl_node) },
 	};
 	uint8_t data[1024];
 	size_t i, n, j;
@@ -672,6 +749,18 @@ on_closed(struct msglink *l, const char *reason)
 	gone = 1;
 }
 
+static void
+on_order(struct msglink *l, struct msg *m)
+{
+	struct msg_ctl_order mo;
+
+	(void)l;
+	memcpy(&mo, m->data, sizeof(mo));
+	asked = m->type;
+	what = mo.order;
+	reply();
+}
+
 static const struct msg_rule	 rules[] = {
 	{ MSG_CTL_SHOW, MSG_FROM(PROC_CONTROL), sizeof(struct msg_ctl_show),
 	    0, 0, on_show },
@@ -681,6 +770,8 @@ static const struct msg_rule	 rules[] = {
 	    0, 0, on_verbose },
 	{ MSG_CTL_DRAIN, MSG_FROM(PROC_CONTROL), sizeof(struct msg_ctl_drain),
 	    0, 0, on_drain },
+	{ MSG_CTL_ORDER, MSG_FROM(PROC_CONTROL), sizeof(struct msg_ctl_order),
+	    0, 0, on_order },
 };
 
 static void
@@ -831,7 +922,7 @@ test_requests(void **state)
 	assert_int_equal(asked, MSG_CTL_RELEASE);
 	assert_int_equal(released.s_addr, v4("198.51.100.16").s_addr);
 	assert_string_equal(text, "");
-	assert_int_equal(RUN("r"), 0);
+	assert_int_equal(RUN("rel"), 0);
 	assert_int_equal(released.s_addr, 0);
 	assert_int_equal(RUN("log", "verbose"), 0);
 	assert_int_equal(asked, MSG_CTL_VERBOSE);
@@ -843,8 +934,15 @@ test_requests(void **state)
 	assert_int_equal(what, DRAIN_NEW);
 	assert_int_equal(RUN("drain", "all"), 0);
 	assert_int_equal(what, DRAIN_ALL);
-	assert_int_equal(RUN("d", "off"), 0);
+	assert_int_equal(RUN("dr", "off"), 0);
 	assert_int_equal(what, DRAIN_OFF);
+	assert_int_equal(RUN("up"), 0);
+	assert_int_equal(asked, MSG_CTL_ORDER);
+	assert_int_equal(what, ORDER_UP);
+	assert_int_equal(RUN("do"), 0);
+	assert_int_equal(what, ORDER_DOWN);
+	assert_int_equal(RUN("ren"), 0);
+	assert_int_equal(what, ORDER_RENEW);
 }
 
 static void
@@ -904,6 +1002,9 @@ test_usage(void **state)
 	assert_int_equal(RUN("release", "1.2.3"), 2);
 	assert_int_equal(RUN("release", "0.0.0.0"), 2);
 	assert_int_equal(RUN("release", "1.2.3.4", "x"), 2);
+	assert_int_equal(RUN("up", "x"), 2);
+	assert_int_equal(RUN("d"), 2);
+	assert_non_null(strstr(text, "d: ambiguous"));
 	assert_int_equal(RUN("log"), 2);
 	assert_int_equal(RUN("log", "loud"), 2);
 	assert_int_equal(RUN("-x"), 2);
@@ -949,6 +1050,7 @@ main(int argc, char *argv[])
 		cmocka_unit_test(test_json_leases),
 		cmocka_unit_test(test_json_tunnels),
 		cmocka_unit_test(test_json_others),
+		cmocka_unit_test(test_node),
 		cmocka_unit_test(test_hostile),
 		T(test_show),
 		T(test_many),

@@ -438,8 +438,13 @@ test_node(void **state)
 	peer_expect(&far, "action=\"create\"");
 	peer_expect(&far, "</client></tunnel>\r\n");
 	assert_int_equal(far.len, 0);
+	assert_string_equal(world.note.text,
+	    "server 1 refuses: 308 Requested Address Unavailable");
 	grant(20);
 	until_count(&world.nleases, 1, "leases");
+	settle();
+	assert_string_equal(world.note.text, "");
+	assert_in_range(world.note.next_ms, 269000, 331000);
 	assert_int_equal(ntohl(world.lease.v4.s_addr), 0xc6336414);
 	assert_int_equal(world.lease.lifetime, 600);
 }
@@ -471,12 +476,19 @@ test_node_reconnects(void **state)
 {
 	(void)state;
 	peer_close(&far);
+	assert_memory_equal(world.note.text, "server 1: ", 10);
+	assert_in_range(world.note.next_ms, 300, 600);
 	peer_accept(&far);
 	peer_serve(&far);
 	peer_expect(&far, "198.51.100.21</address></client></tunnel>\r\n");
 	grant(21);
 	until_count(&world.nleases, 3, "leases");
 	assert_int_equal(world.ndeletes, 1);
+	/* told to start what runs: it is renewed now */
+	node_start_with(21);
+	peer_expect(&far, "198.51.100.21</address></client></tunnel>\r\n");
+	grant(21);
+	until_count(&world.nleases, 4, "leases");
 }
 
 /* Stopped: the lease is given back, then it is quiet. */
@@ -544,7 +556,7 @@ test_node_redirected(void **state)
 	peer_serve(&far);
 	peer_expect(&far, "</client></tunnel>\r\n");
 	grant(23);
-	until_count(&world.nleases, 4, "leases");
+	until_count(&world.nleases, 5, "leases");
 	peer_close(&far);
 }
 

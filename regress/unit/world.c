@@ -179,6 +179,14 @@ p_node_delete(struct msglink *l, struct msg *m)
 }
 
 static void
+p_node_note(struct msglink *l, struct msg *m)
+{
+	(void)l;
+	memcpy(&world.note, m->data, sizeof(world.note));
+	world.nnotes++;
+}
+
+static void
 p_node_stopped(struct msglink *l, struct msg *m)
 {
 	(void)l;
@@ -204,6 +212,8 @@ static const struct msg_rule	 priv_rules[] = {
 	    p_node_lease },
 	{ MSG_NODE_DELETE, FROM, sizeof(struct msg_node_delete), 0, 0,
 	    p_node_delete },
+	{ MSG_NODE_NOTE, FROM, sizeof(struct msg_node_note), 0, 0,
+	    p_node_note },
 	{ MSG_NODE_STOPPED, FROM, 0, 0, 0, p_node_stopped },
 };
 

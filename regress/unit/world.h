@@ -33,7 +33,8 @@ struct world {
 	uint32_t		 ntep_up, ntep_down, ntep_replies;
 	struct msg_tep_reply	 tep_replies[ASKED_MAX];
 	struct conn_ref		 tep_conn;
-	uint32_t		 nleases, ndeletes, nstopped;
+	uint32_t		 nleases, ndeletes, nstopped, nnotes;
+	struct msg_node_note	 note;
 	struct msg_node_lease	 lease;
 };
 extern struct world	 world;
