@@ -719,6 +719,8 @@ int		 in6_match(const struct in6_addr *, const struct in6_addr *, int);
  */
 int64_t		 now_ms(void);
 int64_t		 now_wall(void);
+/* Of now_ms, what this machine was suspended; a millisecond's jitter. */
+int64_t		 now_suspended(void);
 
 /* procname.c */
 
@@ -761,5 +763,14 @@ void		 proc_verbose(struct msglink *, struct msg *);
 /* Sets a timer of libevent, ms from now; one that is past: at once. */
 struct event;
 void		 timer_set(struct event *, int64_t);
+/*
+ * The clock of these timers stands still while the machine is suspended, so
+ * that afterwards they are late by that time. Looks every so many ms, and
+ * calls when it was: whoever has timers sets them anew, by now_ms. One
+ * watch in a process.
+ */
+struct event_base;
+void		 suspend_watch(struct event_base *, int64_t, void (*)(void));
+#define SUSPEND_TICK	5000	/* ms */
 
 #endif /* DSTMD_H */

@@ -533,3 +533,33 @@ netlink_addr_mtu(const struct in6_addr *v6)
 		return (0);
 	return (link.mtu);
 }
+
+int
+netlink_has_addr6(const struct in6_addr *v6)
+{
+	return (index_of_addr(v6) != -1 || errno != EADDRNOTAVAIL);
+}
+
+int
+netlink_watch_addr6(void)
+{
+	struct mnl_socket *s;
+
+	s = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (s == NULL)
+		return (-1);
+	if (mnl_socket_bind(s, RTMGRP_IPV6_IFADDR, MNL_SOCKET_AUTOPID) == -1) {
+		mnl_socket_close(s);
+		return (-1);
+	}
+	return (mnl_socket_get_fd(s));	/* for good: s is not needed */
+}
+
+/* Also after ENOBUFS: that some were lost is said once. */
+void
+netlink_watch_empty(int fd)
+{
+	while (recv(fd, buf.data, sizeof(buf.data), 0) != -1 ||
+	    errno == ENOBUFS || errno == EINTR)
+		;
+}

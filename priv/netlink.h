@@ -37,6 +37,14 @@ int	 netlink_rule_clean(uint32_t table);
 /* MTU of the outer path to peer from local (:: any), octets; 0 on error. */
 uint32_t netlink_path_mtu(const struct in6_addr *local,
 	    const struct in6_addr *peer);
+/* Has this host that IPv6 address? 1 or 0; where it can not be known 1. */
+int	 netlink_has_addr6(const struct in6_addr *);
+/*
+ * A descriptor that can be read when this host's IPv6 addresses have
+ * changed, or -1. The reader empties it, and asks what is there now.
+ */
+int	 netlink_watch_addr6(void);	/* before the sandbox */
+void	 netlink_watch_empty(int);
 /* MTU of the interface that has this address; 0 on error. */
 uint32_t netlink_addr_mtu(const struct in6_addr *);
 /* The link-local address of the interface that has this address: 0 or -1. */

@@ -14,6 +14,7 @@
 #define RETRY_MS	30000	/* after the host refused the configuration */
 #define GONE_MS		1000	/* after somebody removed the interface */
 #define STOP_MS		5000	/* for the server's answer to our delete */
+#define ADDR_MS		500	/* addresses often change together */
 
 enum node_state {
 	NODE_OFF,		/* not a node, or told to be down */
@@ -31,7 +32,7 @@ static uint32_t		 renewals;
 static int64_t		 until_ms, since, used_ms;
 static int		 has_hint;	/* address of an earlier life */
 static struct in_addr	 hint;
-static struct event	*timer, *idle_timer;
+static struct event	*timer, *idle_timer, *addr_timer, *addr_event;
 static struct msg_node_note note;	/* what session said last, */
 static int64_t		 note_ms;	/* and when; 0: nothing yet */
 static char		 error[NODE_TEXT];
@@ -39,6 +40,8 @@ static int64_t		 error_ms;
 
 static void	 node_timer(evutil_socket_t, short, void *);
 static void	 node_idle(evutil_socket_t, short, void *);
+static void	 node_resumed(void);
+static void	 watch_addrs(void);
 
 static const struct conf_node *
 node_conf(void)
@@ -73,6 +76,8 @@ node_init(void)
 	idle_timer = evtimer_new(priv.base, node_idle, NULL);
 	if (timer == NULL || idle_timer == NULL)
 		fatalx("evtimer_new");
+	watch_addrs();
+	suspend_watch(priv.base, SUSPEND_TICK, node_resumed);
 	host_init();
 	state = node_conf()->idle != 0 ? NODE_IDLE : NODE_WANTED;
 	node_wait();
@@ -191,6 +196,73 @@ node_timer(evutil_socket_t fd, short what, void *arg)
 	case NODE_OFF:
 		break;
 	}
+}
+
+/* Timers slept as well, but the lease ran on. */
+static void
+node_resumed(void)
+{
+	if (state == NODE_UP)
+		timer_set(timer, until_ms - now_ms());
+	if (evtimer_pending(idle_timer, NULL))
+		timer_set(idle_timer, 0);
+}
+
+/*
+ * The outer address. The connection from one that is gone would hang for
+ * minutes; and when one comes, it is the time to call.
+ */
+static void
+addr_changed(evutil_socket_t fd, short what, void *arg)
+{
+	const struct pconn *c = NULL;
+	struct msg_conn m;
+	uint32_t id = 0;
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (state != NODE_WANTED && state != NODE_UP)
+		return;
+	while ((c = conn_next(id)) != NULL && c->kind != CONN_TO_SERVER)
+		id = c->ref.id + 1;
+	if (c == NULL)
+		node_start();
+	else if (!netlink_has_addr6(&c->local)) {
+		log_info("%s is not on this host any more: the server is "
+		    "called anew", log_in6(&c->local));
+		memset(&m, 0, sizeof(m));
+		m.conn = c->ref;
+		msg_put(child_link(PROC_SESSION), MSG_CONN_CLOSE, &m,
+		    sizeof(m));
+	}
+}
+
+static void
+addr_read(evutil_socket_t fd, short what, void *arg)
+{
+	(void)what;
+	(void)arg;
+	netlink_watch_empty((int)fd);
+	if (!evtimer_pending(addr_timer, NULL))
+		timer_set(addr_timer, ADDR_MS);
+}
+
+static void
+watch_addrs(void)
+{
+	int fd;
+
+	if ((fd = netlink_watch_addr6()) == -1) {
+		log_warn("changes of this host's addresses are not seen");
+		return;
+	}
+	addr_timer = evtimer_new(priv.base, addr_changed, NULL);
+	addr_event = event_new(priv.base, fd, EV_READ | EV_PERSIST, addr_read,
+	    NULL);
+	if (addr_timer == NULL || addr_event == NULL ||
+	    event_add(addr_event, NULL) == -1)
+		fatalx("event_new");
 }
 
 /*
@@ -392,7 +464,12 @@ node_end(void)
 		return;
 	node_unconfigure("dstmd ends");
 	host_close();
-	evtimer_del(idle_timer);
+	event_free(timer);
+	event_free(idle_timer);
+	if (addr_event != NULL) {
+		event_free(addr_event);
+		event_free(addr_timer);
+	}
 	state = NODE_OFF;
 }
 

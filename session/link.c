@@ -259,6 +259,7 @@ session_init(struct event_base *base, int fd)
 	session.base = base;
 	session.linger_ms = LINGER_MS;
 	session.partial_ms = PARTIAL_MS;
+	session.suspend_ms = SUSPEND_TICK;
 	session.priv = msglink_new(base, fd, PROC_PRIV, priv_rules,
 	    NRULES(priv_rules), proc_closed, NULL);
 	msglink_on_drained(session.priv, drained);

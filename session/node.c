@@ -37,6 +37,7 @@ static struct {
 	int			 has_v4;	/* held, or held before */
 	struct in_addr		 v4;
 	int			 held;
+	struct in6_addr		 v6;		/* of the lease held */
 	int64_t			 until;		/* ms */
 	int64_t			 backoff;
 	int			 leaving;	/* we have said why already */
@@ -122,7 +123,8 @@ node_send(struct conn *c, enum tsp_action action)
 	memset(&t, 0, sizeof(t));
 	t.action = action;
 	t.client.flags = EP_PRESENT | EP_V6;
-	t.client.v6 = c->local;
+	/* Of a lease to be given back, who has moved is elsewhere now. */
+	t.client.v6 = action == ACTION_DELETE ? node.v6 : c->local;
 	/* draft 3.2: link-local and global */
 	if (IN6_IS_ADDR_LINKLOCAL(&c->linklocal) && action == ACTION_CREATE) {
 		t.client.flags |= EP_V6LL;
@@ -159,6 +161,20 @@ node_dial(void)
 		node.conn = c->ref;
 }
 
+/*
+ * A lease is one of its outer address. The one that this host had before is
+ * of no use here, and given back: the server takes that from a user to whom
+ * it allows both addresses (prefix); for another it will run out.
+ */
+static void
+node_moved(struct conn *c)
+{
+	log_info("this host has moved from %s to %s: it asks for another "
+	    "lease", log_in6(&node.v6), log_in6(&c->local));
+	node_send(c, ACTION_DELETE);
+	node_lost(c);
+}
+
 /* What is to be done now, if anything, on the connection or without it. */
 static void
 node_next(void)
@@ -173,7 +189,11 @@ node_next(void)
 		return;
 	else if (c == NULL)
 		node_dial();
-	else if (node.up && c->state == ST_CLIENT)
+	else if (!node.up || c->state != ST_CLIENT)
+		return;
+	else if (node.held && !IN6_ARE_ADDR_EQUAL(&c->local, &node.v6))
+		node_moved(c);
+	else
 		node_send(c, node.stopping ? ACTION_DELETE : ACTION_CREATE);
 }
 
@@ -345,6 +365,7 @@ node_granted(struct conn *c, const struct tsp_tunnel *t)
 	msg_put(session.priv, MSG_NODE_LEASE, &m, sizeof(m));
 	node.held = node.has_v4 = 1;
 	node.v4 = m.v4;
+	node.v6 = m.v6;
 	node.until = now_ms() + (int64_t)m.lifetime * 1000;
 	node.backoff = BACKOFF_MIN;
 	node.redirects = 0;
@@ -366,6 +387,7 @@ node_info(struct conn *c, const struct tsp_tunnel *t)
 		/* granted while we were told to stop: given back as well */
 		if (t->client.flags & EP_V4) {
 			node.v4 = t->client.v4;
+			node.v6 = c->local;
 			node.held = node.has_v4 = 1;
 		}
 		node_next();
@@ -441,6 +463,23 @@ node_timer(evutil_socket_t fd, short what, void *arg)
 	node_next();
 }
 
+/*
+ * Nobody knows what became of the connection meanwhile; the lease is asked
+ * about by another one, if there is one left.
+ */
+static void
+node_resumed(void)
+{
+	struct conn *c = conn_find(node.conn);
+
+	if (node.held && now_ms() >= node.until)
+		node.held = 0;
+	if (c != NULL)
+		dial_fail(c, "this host was suspended");
+	else
+		node_next();
+}
+
 void
 node_conf(struct msglink *l, struct msg *m)
 {
@@ -454,6 +493,7 @@ node_conf(struct msglink *l, struct msg *m)
 	node.timer = evtimer_new(session.base, node_timer, NULL);
 	if (node.timer == NULL)
 		fatalx("evtimer_new");
+	suspend_watch(session.base, session.suspend_ms, node_resumed);
 }
 
 void

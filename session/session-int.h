@@ -111,6 +111,7 @@ struct session {
 	uint32_t		 naccepted;	/* connections that came to us */
 	int64_t			 linger_ms;	/* for a status to arrive */
 	int64_t			 partial_ms;	/* for the rest of a frame */
+	int64_t			 suspend_ms;	/* between looks at the clock */
 };
 extern struct session	 session;
 

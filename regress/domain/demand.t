@@ -128,4 +128,53 @@ check "the node starts again" start node1
 check "a packet asks" wait_for 5 fetch node1 4
 check "for the address of before" test "$(node_address node1)" = "$a"
 stop node1
+
+# The outer address changes: renumbering, roaming.
+conf_node node1 alice >"$T/node1.conf"
+check "the node starts, always on" start node1
+check "it has a lease" wait_for 5 is bound
+a=$(node address)
+o=$(node outer)
+on node1 ip addr add 2001:db8:11::20/64 dev eth0 nodad
+on node1 ip addr del "$o/64" dev eth0
+moved() {
+	is bound && [ "$(node outer)" = 2001:db8:11::20 ]
+}
+check "its outer address goes: it asks from another" wait_for 5 moved
+check "and has the page" wait_for 5 fetch node1 2
+refuse "its IPv4 is another, as that is leased for the old" \
+    test "$(node address)" = "$a"
+both() {
+	[ "$(ctl server -j show leases | jq '[.[] |
+	    select(.state == "bound")] | length')" -eq "$1" ]
+}
+check "the server holds the old lease to its end" both 2
+stop server
+sed 's,user "alice" {,& prefix 2001:db8:11::/64,' "$T/server.conf" \
+    >"$T/prefix.conf"
+mv "$T/prefix.conf" "$T/server.conf"
+check "the server allows alice all of the network" start server
+check "the node is there" wait_for 10 fetch node1 2
+online() {
+	ctl node1 -j show sessions | jq -e '.[] | select(.mechanism != null)'
+}
+check "with a session" wait_for 30 online
+on node1 ip addr add 2001:db8:11::30/64 dev eth0 nodad
+on node1 ip addr del 2001:db8:11::20/64 dev eth0
+a=$(node address)
+check "it moves again: its lease is given back at once" \
+    wait_for 5 given_back
+check "it has one" wait_for 5 is bound
+check "and the page" wait_for 5 fetch node1 2
+a=$(node address)
+on node1 ip addr del 2001:db8:11::30/64 dev eth0
+check "a break of the network" wait_gone 5 online
+sleep 6
+on node1 ip addr add 2001:db8:11::30/64 dev eth0 nodad
+on node1 ip route replace default via 2001:db8:11::1
+check "it calls when its address is there again" \
+    wait_for 3 online
+check "the lease is the same" test "$(node address)" = "$a"
+check "and works" wait_for 3 fetch node1 2
+stop node1
 done_testing

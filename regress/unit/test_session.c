@@ -491,6 +491,75 @@ test_node_reconnects(void **state)
 	until_count(&world.nleases, 4, "leases");
 }
 
+#define MOVED	"200 OK\r\n<tunnel action=\"info\" type=\"v4v6\" " \
+		"lifetime=\"600\"><server><address type=\"ipv4\">" \
+		"198.51.100.1</address><address type=\"ipv6\">2001:db8::3" \
+		"</address></server><client><address type=\"ipv4\">" \
+		"198.51.100.30</address><address type=\"ipv6\">" \
+		"2001:db8:1::7</address></client></tunnel>\r\n"
+
+/*
+ * A lease of an address that it does not call from any more: it is given
+ * back, whatever the server says to that, and another is asked for.
+ */
+static void
+test_node_moves(void **state)
+{
+	int i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		node_start_with(30);
+		peer_expect(&far, "</client></tunnel>\r\n");
+		peer_frame(&far, MOVED);
+		until_count(&world.nleases, 5 + 2 * (uint32_t)i, "leases");
+		peer_close(&far);
+		peer_accept(&far);
+		peer_serve(&far);
+		peer_expect(&far, "action=\"delete\"");
+		peer_expect(&far, "2001:db8:1::7<");
+		peer_expect(&far, "</client></tunnel>\r\n");
+		until_count(&world.ndeletes, 2 + (uint32_t)i, "deletes");
+		assert_false(peer_has(&far, "create"));
+		peer_frame(&far, i == 0 ? "309 Invalid IPv6 address\r\n" :
+		    "200 OK\r\n<tunnel action=\"info\" type=\"v4v6\">"
+		    "<client><address type=\"ipv4\">198.51.100.30</address>"
+		    "</client></tunnel>\r\n");
+		peer_expect(&far, "action=\"create\"");
+		peer_expect(&far, "::1</address></client></tunnel>\r\n");
+		grant(21);
+		until_count(&world.nleases, 6 + 2 * (uint32_t)i, "leases");
+	}
+}
+
+/* Suspended: the connection is made anew, the lease renewed or forgotten. */
+static void
+test_node_suspended(void **state)
+{
+	uint32_t leases = world.nleases;
+
+	(void)state;
+	world.suspended += 60 * 1000;
+	until_count(&world.ndials, world.ndials + 1, "dials");
+	peer_expect_end(&far);
+	peer_accept(&far);
+	peer_serve(&far);
+	peer_expect(&far, "198.51.100.21</address></client></tunnel>\r\n");
+	grant(21);
+	until_count(&world.nleases, leases + 1, "leases");
+	world.suspended += 601 * 1000;
+	until_count(&world.ndials, world.ndials + 1, "dials");
+	peer_expect_end(&far);
+	/* it is over: the next server is as good */
+	settle();
+	assert_int_equal(world.note.server, 1);
+	peer_accept(&far);
+	peer_serve(&far);
+	peer_expect(&far, "198.51.100.21</address></client></tunnel>\r\n");
+	grant(21);
+	until_count(&world.nleases, leases + 2, "leases");
+}
+
 /* Stopped: the lease is given back, then it is quiet. */
 static void
 test_node_stops(void **state)
@@ -532,7 +601,7 @@ test_node_stops_asking(void **state)
 static void
 test_node_redirected(void **state)
 {
-	uint32_t dials;
+	uint32_t dials, leases;
 
 	(void)state;
 	far.len = 0;
@@ -555,8 +624,9 @@ test_node_redirected(void **state)
 	peer_accept(&far);
 	peer_serve(&far);
 	peer_expect(&far, "</client></tunnel>\r\n");
+	leases = world.nleases;
 	grant(23);
-	until_count(&world.nleases, 5, "leases");
+	until_count(&world.nleases, leases + 1, "leases");
 	peer_close(&far);
 }
 
@@ -588,6 +658,8 @@ main(void)
 		cmocka_unit_test(test_node),
 		cmocka_unit_test(test_node_deleted),
 		cmocka_unit_test(test_node_reconnects),
+		cmocka_unit_test(test_node_moves),
+		cmocka_unit_test(test_node_suspended),
 		cmocka_unit_test(test_node_stops),
 		cmocka_unit_test(test_node_stops_asking),
 		cmocka_unit_test(test_node_redirected),

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -27,6 +28,36 @@
 
 struct world		 world;
 static struct xml_ctx	*xml;
+
+/*
+ * The clock: of a machine that can be suspended.
+ */
+static int64_t
+clock_ms(clockid_t id)
+{
+	struct timespec ts;
+
+	assert_return_code(clock_gettime(id, &ts), errno);
+	return ((int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000);
+}
+
+int64_t
+now_ms(void)
+{
+	return (clock_ms(CLOCK_MONOTONIC) + world.suspended);
+}
+
+int64_t
+now_suspended(void)
+{
+	return (world.suspended);
+}
+
+int64_t
+now_wall(void)
+{
+	return (clock_ms(CLOCK_REALTIME) / 1000);
+}
 
 void
 settle(void)
@@ -383,6 +414,7 @@ world_start(void)
 	session_init(world.base, sp[0]);
 	session.partial_ms = 300;
 	session.linger_ms = 200;
+	session.suspend_ms = 20;
 	world.priv = link_new(sp[1], priv_rules,
 	    sizeof(priv_rules) / sizeof(priv_rules[0]));
 	world.dialled = listen_socket(&port);

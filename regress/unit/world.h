@@ -35,6 +35,8 @@ struct world {
 	struct conn_ref		 tep_conn;
 	uint32_t		 nleases, ndeletes, nstopped, nnotes;
 	struct msg_node_note	 note;
+
+	int64_t			 suspended;	/* ms of now_ms; add to it */
 	struct msg_node_lease	 lease;
 };
 extern struct world	 world;

@@ -1,0 +1,463 @@
+/* LINK: priv/node.o dstmd/log.o dstmd/addr.o */
+/*
+ * The parent's side of the node, on a clock of the test's own: the host, the
+ * kernel and the other processes are faked.
+ */
+#include <sys/types.h>
+
+#include <arpa/inet.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "priv/netlink.h"
+#include "priv/priv.h"
+
+struct priv		 priv;
+static struct conf	 conf;
+static int64_t		 clock_ms = 1000;
+static void		(*resumed)(void);
+static uint32_t		 nstart, nstop, nclose, nstore;
+static struct msg_node_start start;
+static uint32_t		 stored;
+static int		 open_, configured, refuse, removed;
+static struct pconn	 server;
+
+/*
+ * What is around it
+ */
+int64_t
+now_ms(void)
+{
+	return (clock_ms);
+}
+
+int64_t
+now_wall(void)
+{
+	return (clock_ms / 1000);
+}
+
+void
+timer_set(struct event *ev, int64_t ms)
+{
+	struct timeval tv = { ms > 0 ? ms / 1000 : 0, 0 };
+
+	assert_int_equal(evtimer_add(ev, &tv), 0);
+}
+
+void
+suspend_watch(struct event_base *base, int64_t tick, void (*cb)(void))
+{
+	(void)base;
+	(void)tick;
+	resumed = cb;
+}
+
+void
+msg_put(struct msglink *l, uint32_t type, const void *data, size_t size)
+{
+	struct msg_store_node ms;
+
+	(void)l;
+	switch (type) {
+	case MSG_NODE_START:
+		assert_int_equal(size, sizeof(start));
+		memcpy(&start, data, sizeof(start));
+		nstart++;
+		break;
+	case MSG_NODE_STOP:
+		nstop++;
+		break;
+	case MSG_CONN_CLOSE:
+		nclose++;
+		break;
+	case MSG_STORE_NODE:
+		memcpy(&ms, data, sizeof(ms));
+		stored = ms.rec.valid;
+		nstore++;
+		break;
+	default:
+		fail_msg("message %u", type);
+	}
+}
+
+struct msglink *
+child_link(enum proc_id id)
+{
+	(void)id;
+	return (NULL);
+}
+
+struct pconn *
+conn_find(struct conn_ref ref)
+{
+	return (ref.gen == server.ref.gen ? &server : NULL);
+}
+
+struct pconn *
+conn_next(uint32_t id)
+{
+	return (id <= server.ref.id && server.ref.gen != 0 ? &server : NULL);
+}
+
+int
+netlink_link_exists(const char *name)
+{
+	(void)name;
+	return (!removed);
+}
+
+int
+netlink_has_addr6(const struct in6_addr *v6)
+{
+	(void)v6;
+	return (1);
+}
+
+int
+netlink_watch_addr6(void)
+{
+	return (-1);
+}
+
+void
+netlink_watch_empty(int fd)
+{
+	(void)fd;
+}
+
+void
+host_init(void)
+{
+}
+
+int
+host_wait(void)
+{
+	if (conf.node.idle != 0)
+		open_ = !refuse;
+	return (refuse ? -1 : 0);
+}
+
+int
+host_configure(const struct msg_node_lease *l)
+{
+	(void)l;
+	if (refuse)
+		return (-1);
+	open_ = configured = 1;
+	return (0);
+}
+
+void
+host_unconfigure(void)
+{
+	configured = 0;
+	open_ = open_ && conf.node.idle != 0;
+}
+
+void
+host_close(void)
+{
+	open_ = configured = 0;
+}
+
+int
+node_dev(struct plane_dev *dev)
+{
+	memset(dev, 0, sizeof(*dev));
+	return (open_);
+}
+
+/*
+ * What happens
+ */
+static uint32_t
+status(void)
+{
+	struct msg_ctl_node row;
+
+	node_status(&row);
+	return (row.state);
+}
+
+static void
+lease(uint32_t lifetime)
+{
+	struct msg_node_lease m;
+	struct msg msg;
+
+	memset(&m, 0, sizeof(m));
+	m.conn = server.ref;
+	m.lifetime = lifetime;
+	inet_pton(AF_INET, "198.51.100.16", &m.v4);
+	inet_pton(AF_INET, "198.51.100.1", &m.tep4);
+	inet_pton(AF_INET6, "2001:db8:2::3", &m.tep6);
+	inet_pton(AF_INET6, "2001:db8:1::10", &m.v6);
+	memset(&msg, 0, sizeof(msg));
+	msg.data = &m;
+	node_lease(NULL, &msg);
+}
+
+/* Time passes; the loop's own clock is another, so only a 0 is due. */
+static void
+later(int64_t ms)
+{
+	clock_ms += ms;
+	event_base_loop(priv.base, EVLOOP_NONBLOCK);
+}
+
+/* The machine wakes up: what was set before is late by that time. */
+static void
+suspended(int64_t ms)
+{
+	later(ms);
+	resumed();
+	later(0);
+	later(0);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	memset(&conf, 0, sizeof(conf));
+	conf.roles = ROLE_NODE;
+	conf.node.idle = 600;
+	conf.node.nservers = 1;
+	priv.conf = &conf;
+	assert_non_null(priv.base = event_base_new());
+	memset(&server, 0, sizeof(server));
+	server.ref.id = 3;
+	server.ref.gen = 7;
+	server.kind = CONN_TO_SERVER;
+	server.authenticated = 1;
+	inet_pton(AF_INET6, "2001:db8:1::10", &server.local);
+	refuse = removed = 0;
+	nstart = nstop = nclose = nstore = 0;
+	node_init();
+	return (0);
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	node_end();
+	event_base_free(priv.base);
+	return (0);
+}
+
+static void
+test_demand(void **state)
+{
+	(void)state;
+	assert_int_equal(status(), CTL_NODE_IDLE);
+	assert_true(open_);
+	assert_int_equal(nstart, 0);
+	lease(600);			/* nobody has asked */
+	assert_int_equal(status(), CTL_NODE_IDLE);
+	node_used(NULL, NULL);
+	assert_int_equal(status(), CTL_NODE_ASKING);
+	assert_int_equal(nstart, 1);
+	node_used(NULL, NULL);
+	assert_int_equal(nstart, 1);
+	lease(600);
+	assert_int_equal(status(), CTL_NODE_BOUND);
+	assert_true(configured);
+	node_stopped(NULL, NULL);	/* nobody has stopped it */
+	assert_int_equal(status(), CTL_NODE_BOUND);
+}
+
+/* A packet that comes while the lease is given back asks again. */
+static void
+test_race(void **state)
+{
+	(void)state;
+	node_used(NULL, NULL);
+	lease(600);
+	assert_null(node_down());
+	assert_int_equal(status(), CTL_NODE_RELEASING);
+	node_used(NULL, NULL);		/* but the operator's word stands */
+	assert_null(node_up());
+	assert_null(node_down());
+	assert_null(node_up());
+	lease(600);			/* too late */
+	node_stopped(NULL, NULL);
+	assert_int_equal(status(), CTL_NODE_ASKING);
+	assert_false(configured);
+	assert_int_equal(nstart, 2);
+	assert_true(start.has_v4);
+	assert_null(node_down());
+	node_stopped(NULL, NULL);
+	assert_int_equal(status(), CTL_NODE_DOWN);
+	assert_false(open_);
+	node_used(NULL, NULL);
+	lease(600);
+	assert_int_equal(status(), CTL_NODE_DOWN);
+	assert_int_equal(nstart, 2);
+	assert_non_null(node_renew());
+	assert_null(node_down());
+	assert_null(node_up());
+	assert_true(open_);
+	assert_int_equal(nstart, 3);
+}
+
+static void
+test_operator(void **state)
+{
+	(void)state;
+	assert_null(node_down());	/* while idle */
+	assert_int_equal(status(), CTL_NODE_DOWN);
+	assert_false(open_);
+	assert_int_equal(nstop, 0);
+	assert_null(node_up());
+	lease(600);
+	assert_null(node_up());		/* it is */
+	assert_int_equal(nstart, 1);
+	assert_null(node_renew());
+	assert_int_equal(nstart, 2);
+	lease(600);
+	assert_int_equal(status(), CTL_NODE_BOUND);
+	assert_null(node_down());
+	assert_int_equal(nstop, 1);
+	node_stopped(NULL, NULL);
+	assert_int_equal(stored, 0);
+}
+
+/* The session process dies: what was being given back is not ours. */
+static void
+test_session_dies(void **state)
+{
+	(void)state;
+	node_used(NULL, NULL);
+	node_session_up();
+	assert_int_equal(nstart, 2);
+	lease(600);
+	node_session_up();
+	assert_int_equal(nstart, 3);
+	assert_null(node_down());
+	node_session_up();
+	assert_int_equal(status(), CTL_NODE_DOWN);
+	node_session_up();
+	assert_int_equal(nstart, 3);
+}
+
+/* What can not be is not believed. */
+static void
+test_lies(void **state)
+{
+	struct msg_node_note note;
+	struct msg_ctl_node row;
+	struct msg m;
+
+	(void)state;
+	node_used(NULL, NULL);
+	server.authenticated = 0;
+	lease(600);
+	server.authenticated = 1;
+	lease(0);
+	server.kind = CONN_TO_TEP;
+	lease(600);
+	server.kind = CONN_TO_SERVER;
+	server.local.s6_addr[15]++;
+	lease(600);
+	assert_false(configured);
+	memset(&note, 'x', sizeof(note));
+	memset(&m, 0, sizeof(m));
+	m.data = &note;
+	node_note(NULL, &m);
+	node_status(&row);
+	assert_int_equal(strlen(row.error), NODE_TEXT - 1);
+	assert_true(IN6_IS_ADDR_UNSPECIFIED(&row.server));
+	note.server = 0;
+	note.next_ms = 5000;
+	note.text[0] = '\0';
+	node_note(NULL, &m);
+	later(2000);
+	node_status(&row);
+	assert_int_equal(row.next, 3);
+	assert_int_equal(row.error_age, 2);
+	later(4000);
+	node_status(&row);
+	assert_int_equal(row.next, -1);
+}
+
+/* The host refuses: nothing is half done, and it is said. */
+static void
+test_refused(void **state)
+{
+	struct msg_ctl_node row;
+
+	(void)state;
+	node_used(NULL, NULL);
+	refuse = 1;
+	lease(600);
+	assert_int_equal(status(), CTL_NODE_ASKING);
+	assert_int_equal(nstop, 1);
+	node_status(&row);
+	assert_memory_equal(row.error, "this host refused", 17);
+	refuse = 0;
+	node_gone();			/* it is there */
+	lease(600);
+	assert_int_equal(status(), CTL_NODE_BOUND);
+	removed = 1;
+	node_gone();
+	assert_int_equal(status(), CTL_NODE_ASKING);
+	assert_true(open_);
+	assert_false(configured);
+}
+
+/* Asleep for less than the lease, for longer, and beyond the silence. */
+static void
+test_suspended(void **state)
+{
+	(void)state;
+	conf.node.idle = 0;
+	assert_null(node_up());
+	lease(600);
+	suspended(300 * 1000);
+	assert_int_equal(status(), CTL_NODE_BOUND);
+	suspended(301 * 1000);
+	assert_int_equal(status(), CTL_NODE_ASKING);
+	assert_false(configured);
+	conf.node.idle = 600;
+	assert_null(node_down());
+	node_stopped(NULL, NULL);
+	assert_null(node_up());
+	lease(86400);
+	nstop = 0;
+	suspended(599 * 1000);
+	assert_int_equal(status(), CTL_NODE_BOUND);
+	suspended(2 * 1000);
+	assert_int_equal(status(), CTL_NODE_RELEASING);
+	assert_int_equal(nstop, 1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_demand, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_race, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_operator, setup,
+		    teardown),
+		cmocka_unit_test_setup_teardown(test_session_dies, setup,
+		    teardown),
+		cmocka_unit_test_setup_teardown(test_lies, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused, setup,
+		    teardown),
+		cmocka_unit_test_setup_teardown(test_suspended, setup,
+		    teardown),
+	};
+
+	log_init("test", LOG_TO_STDERR, 0);
+	return (cmocka_run_group_tests_name("node", tests, NULL, NULL));
+}
