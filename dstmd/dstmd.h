@@ -46,6 +46,7 @@ enum proc_id {
 	PROC_STORE,		/* SQLite */
 	PROC_TUNNEL,		/* user-space data plane */
 	PROC_CONTROL,		/* dstmctl, by the control socket */
+	PROC_EVENT,		/* the operator's script; not in a sandbox */
 	PROC_NPROC
 };
 
@@ -163,6 +164,9 @@ enum msg_type {
 	MSG_TUNNEL_GONE,	/* tunnel > priv: somebody removed its interface */
 	MSG_TUNNEL_USED,	/* tunnel > priv: the host wants to send */
 	MSG_TUNNEL_STATS,	/* tunnel > priv: ends the page */
+
+	/* event */
+	MSG_EVENT,		/* priv > event */
 
 	/* control */
 	MSG_CTL_SHOW,		/* dstmctl > priv */
@@ -411,6 +415,25 @@ struct msg_node_note {		/* MSG_NODE_NOTE */
 	int64_t		 next_ms;	/* until the next try or renewal; -1:
 					 * it is under way */
 	char		 text[NODE_TEXT];	/* why it failed; "": it did not */
+};
+
+/*
+ * What the operator's script is told. EVENT_RENEWED: with another lifetime, or
+ * inner address of the TEP; EVENT_DOWN, EVENT_LOST: the lease was given back,
+ * or taken.
+ */
+enum event_kind { EVENT_UP = 1, EVENT_RENEWED, EVENT_DOWN, EVENT_LOST };
+
+struct msg_event {		/* MSG_EVENT */
+	uint32_t	 event;		/* enum event_kind */
+	uint32_t	 mtu;
+	uint32_t	 lifetime;	/* s, as granted */
+	struct in_addr	 v4;
+	struct in6_addr	 v6;
+	struct in_addr	 tep4;
+	struct in6_addr	 tep6;
+	char		 ifname[IFNAME_SIZE];
+	char		 why[NODE_TEXT];	/* it is over */
 };
 
 /*
@@ -747,6 +770,12 @@ const char	*proc_name(uint32_t);
  * the store refuses one that it may write to.
  */
 void		 proc_child(enum proc_id, int, char *[]);
+/*
+ * The same for the event process, which has another end: no root directory,
+ * no sandbox but its user and limits, and what it executes behind its
+ * arguments. log is "syslog" or "stderr".
+ */
+void		 proc_event(int, char *[]);
 /*
  * The `closed' of a child's link to its parent: ends the process, with
  * status 0 where the parent closed it, 1 (logged) where it is broken.

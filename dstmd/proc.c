@@ -3,6 +3,7 @@
  * privileges to one that has none.
  */
 #include <sys/types.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #ifdef __linux__
 #include <sys/fsuid.h>
@@ -70,9 +71,9 @@ set_title(const char *name, int argc, char *argv[])
 #endif
 }
 
-/* Standard error, the link and the root directory, nothing else. */
+/* Standard error, the link and, where that is last, the root directory. */
 static void
-tidy_descriptors(void)
+tidy_descriptors(int last)
 {
 	int fd;
 
@@ -88,7 +89,7 @@ tidy_descriptors(void)
 	if (fcntl(PROC_FD_PRIV, F_GETFD) == -1 ||
 	    fcntl(PROC_FD_PRIV, F_SETFD, FD_CLOEXEC) == -1)
 		fatal("no link to the parent");
-	closefrom(PROC_FD_ROOT + 1);
+	closefrom(last + 1);
 }
 
 /*
@@ -142,12 +143,18 @@ drop_user(uid_t uid, gid_t gid)
 }
 
 static void
-drop(enum proc_id id, uid_t uid, gid_t gid)
+drop_groups(gid_t gid)
 {
 	if (setgroups(0, NULL) == -1)
 		fatal("setgroups");
 	if (setresgid(gid, gid, gid) == -1)
 		fatal("setresgid %u", (unsigned)gid);
+}
+
+static void
+drop(enum proc_id id, uid_t uid, gid_t gid)
+{
+	drop_groups(gid);
 	change_root(id, uid, gid);
 	drop_user(uid, gid);
 }
@@ -179,7 +186,7 @@ proc_child(enum proc_id id, int argc, char *argv[])
 	msg_self(id);
 	ignore_signals();
 	set_title(name, argc, argv);
-	tidy_descriptors();
+	tidy_descriptors(PROC_FD_ROOT);
 	/* What is set up at first use, while it may be. */
 	arc4random_buf(&seed, sizeof(seed));
 	tzset();
@@ -193,6 +200,36 @@ proc_child(enum proc_id id, int argc, char *argv[])
 	if (probe != NULL)
 		probe_run(probe);
 #endif
+}
+
+void
+proc_event(int argc, char *argv[])
+{
+	const struct rlimit none = { 0, 0 };
+	uid_t uid;
+	gid_t gid;
+
+	log_init("event", LOG_TO_STDERR, 0);
+	if (argc != 6)
+		fatalx("this program is started by dstmd(8) alone");
+	uid = number(argv[1], "uid");
+	gid = number(argv[2], "gid");
+	tidy_descriptors(PROC_FD_PRIV);
+	log_init("event", strcmp(argv[3], "syslog") == 0 ? LOG_TO_SYSLOG :
+	    LOG_TO_STDERR, strcmp(argv[4], "0") != 0);
+	msg_self(PROC_EVENT);
+	ignore_signals();
+	if (chdir("/") == -1 || setrlimit(RLIMIT_CORE, &none) == -1)
+		fatal("limits");
+#ifdef __linux__
+	/* Nor by a setuid program, of its own or of the script. */
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+		fatal("no_new_privs");
+	if (prctl(PR_SET_NAME, "dstmd: event") == -1)
+		fatal("PR_SET_NAME");
+#endif
+	drop_groups(gid);
+	drop_user(uid, gid);
 }
 
 void

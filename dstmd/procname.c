@@ -9,6 +9,7 @@ static const char *const names[PROC_NPROC] = {
 	[PROC_STORE]	= "store",
 	[PROC_TUNNEL]	= "tunnel",
 	[PROC_CONTROL]	= "control",
+	[PROC_EVENT]	= "event",
 };
 
 const char *

@@ -6,7 +6,8 @@
 #
 # Needs root. Safe to run again. Says what it did.
 
-users="_dstmd_session _dstmd_parser _dstmd_auth _dstmd_store _dstmd_tunnel"
+users="_dstmd_session _dstmd_parser _dstmd_auth _dstmd_store _dstmd_tunnel
+    _dstmd_event"
 
 die() {
 	echo "users.sh: $*" >&2

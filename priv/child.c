@@ -633,11 +633,12 @@ child_reap(void)
 	int left = 0, status;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		for (i = 0; i < NCHILD; i++)
+		for (i = 0; !event_reaped(pid) && i < NCHILD; i++)
 			if (children[start_order[i]].pid == pid)
 				child_ended(&children[start_order[i]], status);
 	for (i = 0; i < NCHILD; i++)
 		left += children[start_order[i]].pid != 0;
+	left += event_running();
 	if (priv.quitting && left == 0)
 		event_base_loopexit(priv.base, NULL);
 }
@@ -716,6 +717,7 @@ quit_expired(evutil_socket_t fd, short what, void *arg)
 			    proc_name(start_order[i]));
 			kill(children[start_order[i]].pid, SIGKILL);
 		}
+	event_kill();
 }
 
 /* They end when their link closes; the store commits what it was sent. */
@@ -726,6 +728,7 @@ child_stop_all(void)
 	size_t i;
 
 	evtimer_del(watch);
+	event_end();
 	plane_tun_attach(NULL);
 	for (i = 0; i < NCHILD; i++) {
 		c = &children[start_order[i]];
@@ -762,6 +765,7 @@ child_set_verbose(int v)
 	verbose = v;
 	log_setverbose(v);
 	m.verbose = (uint32_t)v;
+	event_verbose(&m);
 	for (i = 0; i < NCHILD; i++)
 		msg_put(children[start_order[i]].link, MSG_VERBOSE, &m,
 		    sizeof(m));

@@ -203,6 +203,10 @@ print_node(FILE *f, const struct conf_node *n)
 		fprintf(f, "\troute metric %u\n", n->metric);
 	if (n->idle != 0)
 		fprintf(f, "\ton demand idle %u\n", n->idle);
+	if (n->event[0] != '\0') {
+		putc('\t', f);
+		print_setting(f, "event", n->event);
+	}
 	fprintf(f, "}\n");
 }
 

@@ -123,6 +123,7 @@ struct conf_node {
 	int		 route;		/* 0: no default route */
 	uint32_t	 idle;		/* s; on demand: a lease while packets
 					 * are sent; 0: always */
+	char		 event[CONF_PATH_SIZE];	/* script; "": none */
 	struct conf_at	 at;
 };
 

@@ -286,6 +286,7 @@ run(int verbose)
 	if (netlink_open() == -1)
 		fatal("netlink");
 	priv.plane = &plane_tun;
+	event_init();
 	signals_init();
 	enter_sandbox(priv.conf);
 

@@ -155,9 +155,29 @@ node_store_up(void)
 		node_store(1);
 }
 
+static void
+node_event(uint32_t kind, const char *why)
+{
+	struct plane_dev dev;
+	struct msg_event m;
+
+	(void)node_dev(&dev);
+	memset(&m, 0, sizeof(m));
+	m.event = kind;
+	m.mtu = dev.mtu;
+	m.lifetime = held.lifetime;
+	m.v4 = held.v4;
+	m.v6 = held.v6;
+	m.tep4 = held.tep4;
+	m.tep6 = held.tep6;
+	strlcpy(m.ifname, node_conf()->ifname, sizeof(m.ifname));
+	strlcpy(m.why, why, sizeof(m.why));
+	event_send(&m);
+}
+
 /* The lease is over: the host must not use its address. */
 static void
-node_unconfigure(const char *why)
+node_unconfigure(uint32_t kind, const char *why)
 {
 	evtimer_del(timer);
 	if (!holding)
@@ -165,6 +185,7 @@ node_unconfigure(const char *why)
 	log_info("IPv4 %s is gone from %s: %s", log_in(held.v4),
 	    node_conf()->ifname, why);
 	holding = 0;
+	node_event(kind, why);
 	host_unconfigure();
 	state = NODE_WANTED;
 	node_wait();
@@ -178,7 +199,7 @@ node_timer(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 	switch (state) {
 	case NODE_UP:
-		node_unconfigure("the lease ran out without a renewal");
+		node_unconfigure(EVENT_LOST, "the lease ran out without a renewal");
 		break;
 	case NODE_RELEASING:
 		if (holding)
@@ -343,6 +364,7 @@ void
 node_lease(struct msglink *l, struct msg *m)
 {
 	struct msg_node_lease ml;
+	uint32_t kind = 0;
 
 	memcpy(&ml, m->data, sizeof(ml));
 	if (state != NODE_WANTED && state != NODE_UP)
@@ -355,23 +377,29 @@ node_lease(struct msglink *l, struct msg *m)
 	if (state == NODE_UP && (held.v4.s_addr != ml.v4.s_addr ||
 	    !IN6_ARE_ADDR_EQUAL(&held.v6, &ml.v6) ||
 	    !IN6_ARE_ADDR_EQUAL(&held.tep6, &ml.tep6)))
-		node_unconfigure("the server gave another lease");
+		node_unconfigure(EVENT_LOST, "the server gave another lease");
 	if (state == NODE_UP) {
 		renewals++;
 		log_info("IPv4 %s renewed for %u s", log_in(ml.v4),
 		    ml.lifetime);
+		if (held.lifetime != ml.lifetime ||
+		    held.tep4.s_addr != ml.tep4.s_addr)
+			kind = EVENT_RENEWED;
 	} else if (node_configure(&ml) == -1) {
 		node_error("this host refused the address: see the log");
 		msg_put(l, MSG_NODE_STOP, NULL, 0);
 		timer_set(timer, RETRY_MS);
 		return;
-	}
+	} else
+		kind = EVENT_UP;
 	held = ml;
 	has_hint = 1;
 	hint = ml.v4;
 	until_ms = now_ms() + (int64_t)ml.lifetime * 1000;
 	timer_set(timer, until_ms - now_ms());
 	node_store(1);
+	if (kind != 0)
+		node_event(kind, "");
 }
 
 void
@@ -386,7 +414,7 @@ node_delete(struct msglink *l, struct msg *m)
 	if (c == NULL || c->kind != CONN_TO_SERVER || !c->authenticated ||
 	    state != NODE_UP || md.v4.s_addr != held.v4.s_addr)
 		return;
-	node_unconfigure("the server took it back");
+	node_unconfigure(EVENT_LOST, "the server took it back");
 }
 
 void
@@ -409,7 +437,7 @@ node_stopped(struct msglink *l, struct msg *m)
 		return;
 	if (after == NODE_OFF && holding)
 		node_store(0);
-	node_unconfigure("given back");
+	node_unconfigure(EVENT_DOWN, "given back");
 	state = after;
 	if (state == NODE_OFF) {
 		host_close();
@@ -462,7 +490,7 @@ node_end(void)
 {
 	if ((priv.conf->roles & ROLE_NODE) == 0)
 		return;
-	node_unconfigure("dstmd ends");
+	node_unconfigure(EVENT_DOWN, "dstmd ends");
 	host_close();
 	event_free(timer);
 	event_free(idle_timer);
@@ -484,7 +512,7 @@ node_gone(void)
 	log_warnx("somebody has removed the interface %s", dev.ifname);
 	host_close();
 	if (state == NODE_UP)
-		node_unconfigure("its interface is gone");
+		node_unconfigure(EVENT_LOST, "its interface is gone");
 	if (state == NODE_WANTED || state == NODE_IDLE)
 		timer_set(timer, GONE_MS);
 }

@@ -103,7 +103,7 @@ static void	 node_table(const struct tok *, const struct tok *);
 
 %token	<tok> STRING
 %token	<tok> ADDRESS ALLOW ANONYMOUS AUTH AUTHTIMEOUT CONNECT CONNECTIONS
-%token	<tok> CONTROL DEFAULT DEMAND EXCLUDE IDLE IDLETIMEOUT INCLUDE INTERFACE KEYTAB
+%token	<tok> CONTROL DEFAULT DEMAND EVENT EXCLUDE IDLE IDLETIMEOUT INCLUDE INTERFACE KEYTAB
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
 %token	<tok> ON PASSWORD PERSOURCE POOL PORT PREFIX QUARANTINE
 %token	<tok> REDIRECT REQUESTTIMEOUT ROUTE SECRETS SERVER STORE SUCCESSPAUSE
@@ -393,6 +393,10 @@ nodeopt		: SERVER STRING port		{ node_server($2, $3); }
 			once(1, $2);
 			pc.conf->node.idle = $3;
 		}
+		| EVENT STRING {
+			once(1, $1);
+			set_path(pc.conf->node.event, $1, $2);
+		}
 		;
 
 idle		: /* empty */			{ $$ = IDLE_DEFAULT; }
@@ -417,6 +421,7 @@ static const struct keyword {
 	{ "control",		CONTROL },
 	{ "default",		DEFAULT },
 	{ "demand",		DEMAND },
+	{ "event",		EVENT },
 	{ "exclude",		EXCLUDE },
 	{ "idle",		IDLE },
 	{ "idle-timeout",	IDLETIMEOUT },

@@ -167,6 +167,15 @@ void	 host_close(void);
 /* 1: it is there. */
 int	 node_dev(struct plane_dev *);
 
+/* event.c: the operator's script */
+void	 event_init(void);		/* before the sandbox; fatal */
+void	 event_send(const struct msg_event *);
+void	 event_verbose(const struct msg_verbose *);
+void	 event_end(void);		/* it ends when all was run */
+int	 event_reaped(pid_t);		/* was it that? 1 or 0 */
+int	 event_running(void);
+void	 event_kill(void);
+
 /* control.c */
 void	 control_open(void);		/* before the sandbox; fatal */
 void	 control_start(void);

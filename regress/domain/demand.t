@@ -177,4 +177,55 @@ check "it calls when its address is there again" \
 check "the lease is the same" test "$(node address)" = "$a"
 check "and works" wait_for 3 fetch node1 2
 stop node1
+
+# The operator's script.
+cat >"$T/event.sh" <<-EOT
+#!/bin/sh
+{ id -un; env | sort; grep -E "NoNewPrivs|CapEff|Seccomp:" /proc/self/status; } \
+    >"$T/events/\$1" 2>&1
+echo "\$1 \$DSTMD_IPV4" >>"$T/events/all"
+[ "\$1" != lost ] || { sleep 97.$$ & sleep 97.$$; }
+EOT
+mkdir "$T/events"
+chown _dstmd_event "$T/events"
+chmod 777 "$T/event.sh"
+conf_node node1 alice "event \"$T/event.sh\"" >"$T/node1.conf"
+# on -d it would stay: it must end by itself, before it does anything
+fails() {
+	on node1 timeout 5 "$SBIN/dstmd" -d -f "$T/node1.conf" >"$T/fails" 2>&1
+	[ $? -eq 1 ] && grep -q 'others may write to it' "$T/fails"
+}
+check "a script that others may write is refused" fails
+chmod 755 "$T/event.sh"
+check "the node starts, with a script" start node1
+said() {
+	grep -q "^$2" "$T/events/$1"
+}
+a=
+check "up" wait_for 5 said all up
+a=$(node address)
+check "with the address" said up "DSTMD_IPV4=$a\$"
+check "and the TEP" said up "DSTMD_TEP6=$local6\$"
+check "as a user of its own" said up '_dstmd_event$'
+check "without capabilities" said up 'CapEff:.0*$'
+check "and no way to them" said up 'NoNewPrivs:.1$'
+check "but any system call" said up 'Seccomp:.0$'
+check "dstmctl down" ctl node1 down
+check "down" wait_for 5 said down "DSTMD_REASON=given back\$"
+check "dstmctl up" ctl node1 up
+twice() {
+	[ "$(grep -c '^up' "$T/events/all")" -eq "$1" ]
+}
+check "up again" wait_for 5 twice 2
+check "the server takes it back" ctl server release "$(node address)"
+check "lost" wait_for 5 said lost "DSTMD_REASON=the server took it back\$"
+check "a script that hangs does not hold the daemon" wait_for 5 is bound
+refuse "but the next one, which waits" twice 3
+check "until it is killed" wait_for 15 twice 3
+check "as the log says" grep -q 'does not end: killed' "$T/node1.log"
+refuse "with what it had started" pgrep -r R,S,D -f "sleep 97.$$"
+stop node1
+check "at the end it was down" grep -q "^down" "$T/events/all"
+check "which the daemon has waited for" \
+    sh -c 'tail -n 1 "$1" | grep -q "^down"' - "$T/events/all"
 done_testing

@@ -31,4 +31,5 @@ only libexec/dstmd/parser libxml2 libseccomp
 only libexec/dstmd/auth libsasl2 libcrypto libseccomp
 only libexec/dstmd/store libsqlite3 libseccomp
 only libexec/dstmd/tunnel libseccomp
+only libexec/dstmd/event libseccomp
 echo "1..$test"

@@ -28,6 +28,7 @@ static struct msg_node_start start;
 static uint32_t		 stored;
 static int		 open_, configured, refuse, removed;
 static struct pconn	 server;
+static char		 events[32];
 
 /*
  * What is around it
@@ -131,6 +132,13 @@ void
 netlink_watch_empty(int fd)
 {
 	(void)fd;
+}
+
+void
+event_send(const struct msg_event *m)
+{
+	strlcat(events, m->event == EVENT_UP ? "u" : m->event == EVENT_RENEWED ?
+	    "r" : m->event == EVENT_DOWN ? "d" : "l", sizeof(events));
 }
 
 void
@@ -241,6 +249,7 @@ setup(void **state)
 	server.authenticated = 1;
 	inet_pton(AF_INET6, "2001:db8:1::10", &server.local);
 	refuse = removed = 0;
+	events[0] = '\0';
 	nstart = nstop = nclose = nstore = 0;
 	node_init();
 	return (0);
@@ -330,6 +339,10 @@ test_operator(void **state)
 	assert_int_equal(nstop, 1);
 	node_stopped(NULL, NULL);
 	assert_int_equal(stored, 0);
+	assert_null(node_up());
+	lease(600);
+	lease(601);
+	assert_string_equal(events, "udur");
 }
 
 /* The session process dies: what was being given back is not ours. */
@@ -413,6 +426,7 @@ test_refused(void **state)
 	assert_int_equal(status(), CTL_NODE_ASKING);
 	assert_true(open_);
 	assert_false(configured);
+	assert_string_equal(events, "ul");
 }
 
 /* Asleep for less than the lease, for longer, and beyond the silence. */
