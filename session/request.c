@@ -270,7 +270,8 @@ bad_addresses(const struct conn *c, const struct tsp_tunnel *t, uint32_t op)
 {
 	uint32_t flags = t->client.flags;
 
-	if (flags & EP_BAD_V6)
+	/* draft 3.2: one link-local and one global; which is it of two? */
+	if (flags & (EP_BAD_V6 | EP_DUP_V6))
 		return (STATUS_IPV6);
 	if (flags & EP_BAD_V4)
 		return (STATUS_IPV4);

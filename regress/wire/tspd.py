@@ -6,6 +6,7 @@ import hmac
 import os
 import re
 import socket
+import xml.etree.ElementTree as ET
 
 PORT = 3653
 
@@ -97,7 +98,7 @@ class Called:
 
     # commands
     def request(self):
-        """The next message: action, addresses."""
+        """The next message: action, addresses (the last of each kind)."""
         header = self.line()
         m = re.fullmatch(rb'Content-length: ([0-9]+)', header)
         assert m, header
@@ -111,6 +112,17 @@ class Called:
             found = re.findall(rb'type="%s"[^>]*>([^<]*)<' % kind.encode(),
                                body)
             r[kind] = found[-1].decode() if found else None
+        return r
+
+    def message(self):
+        """The same, with all that its XML holds."""
+        r = self.request()
+        root = ET.fromstring(r['body'].split(b'\r\n', 1)[1]
+                             if r['body'][:1].isdigit() else r['body'])
+        r.update(root.attrib)
+        r['elements'] = [e.tag for e in root]
+        r['all'] = [(a.get('type'), a.get('length'), a.text)
+                    for a in root.iter('address')]
         return r
 
     def frame(self, body):
