@@ -70,6 +70,7 @@ struct conn {
 	int			 is_server;	/* the peer; we are its TEP */
 	int			 closing;	/* once all is answered */
 	int			 deletes;	/* sent, not acknowledged */
+	struct in_addr		 deleted;	/* by the last of them */
 	int64_t			 active;	/* last request */
 	int64_t			 lease_until;	/* latest end of a lease of it */
 	int64_t			 partial;	/* a frame began; 0: none has */

@@ -352,6 +352,12 @@ def end_of_lease():
            'delete is acknowledged by %s' % what)
         c.request('delete', v6=c.address)
         c.close()
+    c = login('alice')
+    c.create(lifetime=2)
+    c.frame()
+    ok(c.request('info', v4='198.51.100.200').code == 308,
+       'an info about another address acknowledges no delete')
+    c.close()
 
 
 segments()
