@@ -70,10 +70,13 @@ base64_of(const char *p, size_t len, size_t octets)
 		len--;
 		n--;
 	}
-	return (octets == 0 || (size_t)n == octets ? 0 : -1);
+	return ((size_t)n == octets ? 0 : -1);
 }
 
-/* SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey */
+/*
+ * SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey, with the iterations and
+ * the length of salt that unknown users show: others would tell who is known.
+ */
 static int
 key_valid(const char *key)
 {
@@ -84,13 +87,13 @@ key_valid(const char *key)
 	if (strncmp(key, MAGIC, sizeof(MAGIC) - 1) != 0)
 		return (0);
 	i = strtol(p, &end, 10);
-	if (*end != ':' || i < ITERATIONS || i > ITERATIONS_MAX)
+	if (*end != ':' || i != ITERATIONS)
 		return (0);
 	salt = end + 1;
 	if ((stored = strchr(salt, '$')) == NULL ||
 	    (server = strchr(stored, ':')) == NULL)
 		return (0);
-	return (base64_of(salt, (size_t)(stored - salt), 0) == 0 &&
+	return (base64_of(salt, (size_t)(stored - salt), SALT_SIZE) == 0 &&
 	    base64_of(stored + 1, (size_t)(server - stored - 1), KEY_SIZE) ==
 	    0 && base64_of(server + 1, strlen(server + 1), KEY_SIZE) == 0);
 }
@@ -149,7 +152,8 @@ add_key(struct secrets *s, const char *name, const char *key)
 		return (NULL);
 	}
 	if (strlen(key) >= SECRET_SIZE || !key_valid(key))
-		return ("not a SCRAM-SHA-256 stored key");
+		return ("not a SCRAM-SHA-256 stored key (of 4096 iterations "
+		    "and 16 octets of salt, as dstmctl passwd makes)");
 	if ((e = entry_of(s, name))->key[0] != '\0')
 		return ("a second key of this name");
 	strlcpy(e->key, key, sizeof(e->key));

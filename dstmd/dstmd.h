@@ -205,6 +205,7 @@ struct msg_session_conf {	/* MSG_SESSION_CONF */
 	uint32_t	 roles;
 	uint32_t	 max_conns;	/* 1 .. CONN_MAX */
 	uint32_t	 max_source;	/* connections from one IPv6 address */
+	uint32_t	 source_rate;	/* new ones of it a second, 1 .. 1000 */
 	uint32_t	 auth_timeout;	/* s, from accept to authenticated */
 	uint32_t	 idle_timeout;	/* s, authenticated, without a lease */
 	uint32_t	 request_timeout; /* s, for an answer of priv or a TEP */

@@ -50,7 +50,9 @@ enum tsp_type {
 #define EP_BAD_V4	0x0010	/* an address of type ipv4 that is none */
 #define EP_BAD_V6	0x0020
 #define EP_DUP_V4	0x0040	/* more than one of the kind: the last
-				 * is kept, as field clients do */
+				 * is kept, as field clients do with
+				 * a reply; a request with two global
+				 * or two link-local ones is refused */
 #define EP_DUP_V6	0x0080
 #define EP_DN		0x0100
 #define EP_KEEPALIVE	0x0200

@@ -393,6 +393,7 @@ configure_session(struct child *c)
 	sc.roles = conf->roles;
 	sc.max_conns = conf->max_conns;
 	sc.max_source = conf->max_source;
+	sc.source_rate = conf->source_rate;
 	sc.auth_timeout = conf->auth_timeout;
 	sc.idle_timeout = conf->idle_timeout;
 	sc.request_timeout = conf->request_timeout;

@@ -221,8 +221,10 @@ conf_print(const struct conf *conf, FILE *f)
 	if (conf->secrets[0] != '\0')
 		print_setting(f, "secrets", conf->secrets);
 	fprintf(f, "limits {\n\tconnections %u\n\tper-source %u\n"
+	    "\tsource-rate %u\n"
 	    "\tauth-timeout %u\n\tidle-timeout %u\n\trequest-timeout %u\n"
 	    "\tsuccess-pause %u\n}\n", conf->max_conns, conf->max_source,
+	    conf->source_rate,
 	    conf->auth_timeout, conf->idle_timeout, conf->request_timeout,
 	    conf->success_pause);
 	/* Listeners are the daemon's: said in the first tep that needs one. */

@@ -40,6 +40,7 @@ conf_new(void)
 	conf->server_mechs[0] = MECH_SCRAM_SHA_256;
 	conf->max_conns = 4096;
 	conf->max_source = 64;
+	conf->source_rate = 50;
 	conf->auth_timeout = 30;
 	conf->idle_timeout = 300;
 	conf->request_timeout = 10;

@@ -138,7 +138,7 @@ struct conf {
 							 * order */
 	uint32_t	 nredirects;	/* servers where clients are sent */
 	struct in6_addr	 redirects[REDIRECT_MAX];
-	uint32_t	 max_conns, max_source;
+	uint32_t	 max_conns, max_source, source_rate;
 	uint32_t	 auth_timeout, idle_timeout, request_timeout;
 	uint32_t	 success_pause;	/* ms */
 	uint32_t	 nlisten;

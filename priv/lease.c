@@ -63,14 +63,18 @@ fixed_is_free(const struct lease *l, const struct lease_ask *ask)
 	    (l->state == QUARANTINE && owner_same_user(l, &ask->owner))));
 }
 
-/* The first of its reserved ones whose TEP is up, or NULL. */
+/*
+ * The first of its reserved ones whose TEP is up, or NULL. Would there be one
+ * but for its TEP?
+ */
 static struct lease *
 fixed_next(const struct lease_engine *e, const struct lease_ask *ask,
-    uint64_t tried)
+    uint64_t tried, int *down)
 {
 	struct lease *l;
 	uint32_t i, tep;
 
+	*down = 0;
 	for (i = 0; i < ask->policy->nfixed; i++) {
 		l = pool_lease(e, ntohl(ask->policy->fixed[i].s_addr));
 		if (l == NULL || !fixed_is_free(l, ask))
@@ -78,6 +82,7 @@ fixed_next(const struct lease_engine *e, const struct lease_ask *ask,
 		tep = e->pools[l->pool].tep;
 		if (e->teps[tep].up && (tried & 1ULL << tep) == 0)
 			return (l);
+		*down = 1;
 	}
 	return (NULL);
 }
@@ -102,13 +107,17 @@ over_limit(struct lease_engine *e, const struct lease_ask *ask)
 	    u->live >= ask->policy->max_leases);
 }
 
-/* Has this owner a pool of a TEP that is up, and none of those? */
+/* Has this owner one reserved or a pool where a TEP is up, none of those? */
 static int
-other_tep(const struct lease_engine *e, const struct lease_policy *policy,
+other_tep(const struct lease_engine *e, const struct lease_ask *ask,
     uint64_t tried)
 {
+	const struct lease_policy *policy = ask->policy;
 	uint32_t i, tep;
+	int down;
 
+	if (fixed_next(e, ask, tried, &down) != NULL)
+		return (1);
 	for (i = 0; i < policy->npools; i++) {
 		tep = e->pools[policy->pools[i]].tep;
 		if (e->teps[tep].up && (tried & 1ULL << tep) == 0)
@@ -124,7 +133,7 @@ attempt_keep(struct lease_engine *e, struct lease *l,
 {
 	struct attempt *t = l->attempt;
 
-	if (ask->has_v4 || !other_tep(e, ask->policy, tried |
+	if (ask->has_v4 || !other_tep(e, ask, tried |
 	    1ULL << e->pools[l->pool].tep)) {
 		free(t);
 		l->attempt = NULL;
@@ -177,9 +186,9 @@ create_new(struct lease_engine *e, int64_t now, int64_t wall,
 {
 	struct lease *l;
 	uint32_t i;
-	int down, pool;
+	int down, fixed_down, pool;
 
-	if ((l = fixed_next(e, ask, tried)) != NULL) {
+	if ((l = fixed_next(e, ask, tried, &fixed_down)) != NULL) {
 		reserve(e, now, wall, l, ask, tried);
 		return;
 	}
@@ -193,7 +202,7 @@ create_new(struct lease_engine *e, int64_t now, int64_t wall,
 		reserve(e, now, wall, pool_take(e, (uint32_t)pool), ask, tried);
 		return;
 	}
-	if (down || tried != 0) {
+	if (down || fixed_down || tried != 0) {
 		refuse(e, ask, STATUS_TEP);
 		return;
 	}
@@ -226,10 +235,11 @@ create(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
     const struct lease_ask *ask)
 {
 	int over = l == NULL || l->state == FREE || l->state == QUARANTINE;
+	int down;
 
 	/* What is reserved comes before what is sticky, unless that is both. */
 	if (over && !ask->has_v4 && (l == NULL || !allowed(ask->policy, l) ||
-	    (!l->fixed && fixed_next(e, ask, 0) != NULL))) {
+	    (!l->fixed && fixed_next(e, ask, 0, &down) != NULL))) {
 		if (l != NULL && !allowed(ask->policy, l))
 			owner_forget(e, l);
 		create_new(e, now, wall, ask, 0);

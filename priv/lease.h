@@ -134,7 +134,8 @@ int	 lease_engine_add_range(struct lease_engine *, uint32_t, struct in_addr,
 /*
  * Reserves an address of a pool for those in whose policy it is: nobody else
  * gets it any more. 0, or -1 it is in no pool or reserved already. A lease
- * that the store has of another user is kept to its end, and not renewed.
+ * that the store has of another user is kept until it ends or is to be
+ * renewed: 308, as below.
  */
 int	 lease_engine_fix(struct lease_engine *, struct in_addr);
 
@@ -151,19 +152,20 @@ int	 lease_load(struct lease_engine *, int64_t now, int64_t wall,
 /*
  * Events. Each lease_request gets exactly one LA_REPLY, now or later.
  *
- * OP_CREATE without IPv4: the owner's present lease (extended), else the first
- * free one of those that are reserved for its user (or in quarantine after
- * the same user), else the sticky address, else a new one, of the first pool that has one and whose
- * TEP is up; 306 where all allowed pools are out, 301 over max_leases. A
- * sticky address that policy no longer allows is forgotten. With IPv4:
- * renewal; 310 outside every pool (or not unicast), 308 not this owner's. An
- * ended lease of this very owner that is free or in quarantine is granted
- * again, and so is one that is reserved for its user where it holds no other.
- * A TEP that is down, refuses or is silent for LEASE_FAILOVER: a request that
- * names no address goes to the next pool of another TEP; where none is left,
- * or it names one: 307. Reserved by this owner already: the
- * earlier request gets 521, the later one the address. A renewal that policy
- * no longer allows: 308, and the lease is closed (draft 2.2).
+ * OP_CREATE without IPv4: the owner's present lease (extended), else the
+ * first free one of those that are reserved for its user (or in quarantine
+ * after the same user), else the sticky address, else a new one, of the first
+ * pool that has one and whose TEP is up; 306 where all allowed pools are out,
+ * 301 over max_leases. A sticky address that policy no longer allows is
+ * forgotten. With IPv4: renewal; 310 outside every pool (or not unicast), 308
+ * not this owner's. An ended lease of this very owner that is free or in
+ * quarantine is granted again, and so is one that is reserved for its user
+ * where it holds no other. A TEP that is down, refuses or is silent for
+ * LEASE_FAILOVER: a request that names no address goes to the next pool of
+ * another TEP; where none is left, or it names one: 307. Reserved by this
+ * owner already: the earlier request gets 521, the later one the address. A
+ * renewal that policy no longer allows: 308, and the lease is closed (draft
+ * 2.2).
  * OP_INFO: the lease's remaining lifetime; without IPv4, the owner's by
  * its IPv6. None: 308 (310 outside every pool).
  * OP_DELETE: durable, then 200, TEP told; 308 foreign or none, 310 as above.

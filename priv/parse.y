@@ -106,7 +106,8 @@ static void	 node_table(const struct tok *, const struct tok *);
 %token	<tok> CONTROL DEFAULT DEMAND EVENT EXCLUDE IDLE IDLETIMEOUT INCLUDE INTERFACE KEYTAB
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
 %token	<tok> ON PASSWORD PERSOURCE POOL PORT PREFIX QUARANTINE
-%token	<tok> REDIRECT REQUESTTIMEOUT ROUTE SECRETS SERVER STORE SUCCESSPAUSE
+%token	<tok> REDIRECT REQUESTTIMEOUT ROUTE SECRETS SERVER SOURCERATE STORE
+%token	<tok> SUCCESSPAUSE
 %token	<tok> TABLE TEP TO USER WEIGHT
 %token	INVALID
 %type	<number> port mtu mech idle
@@ -154,6 +155,10 @@ limit		: CONNECTIONS STRING {
 		| PERSOURCE STRING {
 			once(1, $1);
 			pc.conf->max_source = number($1, $2, 1, CONN_MAX);
+		}
+		| SOURCERATE STRING {
+			once(1, $1);
+			pc.conf->source_rate = number($1, $2, 1, 1000);
 		}
 		| AUTHTIMEOUT STRING {
 			once(1, $1);
@@ -451,6 +456,7 @@ static const struct keyword {
 	{ "route",		ROUTE },
 	{ "secrets",		SECRETS },
 	{ "server",		SERVER },
+	{ "source-rate",	SOURCERATE },
 	{ "store",		STORE },
 	{ "success-pause",	SUCCESSPAUSE },
 	{ "table",		TABLE },

@@ -39,16 +39,16 @@ static struct conn	*conns[CONN_MAX];
 static uint32_t		 gens[CONN_MAX];
 static uint32_t		 free_slots[CONN_MAX], nfree, nslots;
 static struct source_list sources[SOURCES];
+static int64_t		 turns[SOURCES];	/* when the next one is, ms */
 
 /*
  * Sources
  */
-static struct source *
-source_find(const struct in6_addr *addr, struct source_list **list)
+static uint32_t
+source_hash(const struct in6_addr *addr)
 {
 	static uint32_t seed;
 	uint32_t h, word, i;
-	struct source *s;
 
 	if (seed == 0)
 		seed = arc4random() | 1;
@@ -57,7 +57,15 @@ source_find(const struct in6_addr *addr, struct source_list **list)
 		h = (h ^ word) * 0x9e3779b1U;
 		h ^= h >> 15;
 	}
-	*list = &sources[h % SOURCES];
+	return (h % SOURCES);
+}
+
+static struct source *
+source_find(const struct in6_addr *addr, struct source_list **list)
+{
+	struct source *s;
+
+	*list = &sources[source_hash(addr)];
 	LIST_FOREACH(s, *list, entry)
 		if (IN6_ARE_ADDR_EQUAL(&s->addr, addr))
 			return (s);
@@ -71,6 +79,25 @@ conn_source_count(const struct in6_addr *addr)
 	const struct source *s = source_find(addr, &list);
 
 	return (s != NULL ? s->count : 0);
+}
+
+/*
+ * Turns are a second divided by the rate apart, and a second of them may be
+ * taken at once. Sources that share a slot, which nobody can aim at, share
+ * its turns.
+ */
+int64_t
+conn_source_turn(const struct in6_addr *addr)
+{
+	int64_t *turn = &turns[source_hash(addr)], now = now_ms(), wait;
+
+	if (*turn < now)
+		*turn = now;
+	wait = *turn - now - 1000;
+	if (wait > HOLD_MAX)
+		return (-1);
+	*turn += 1000 / session.conf.source_rate;
+	return (wait > 0 ? wait : 0);
 }
 
 static void

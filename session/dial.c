@@ -165,7 +165,10 @@ proceed(struct conn *c)
 static void
 login_status(struct conn *c, int code)
 {
-	if (code == STATUS_OK) {
+	if (code == STATUS_OK && !c->sasl_ok && c->mech != MECH_ANONYMOUS)
+		dial_fail(c, "the peer says success before it has proved "
+		    "itself");
+	else if (code == STATUS_OK) {
 		c->success_line = 1;
 		check_success(c);
 	} else if (code == STATUS_AUTH)

@@ -34,13 +34,19 @@ void
 listen_accepted(int fd, uint32_t index, const struct in6_addr *peer)
 {
 	struct conn *c;
+	int64_t wait;
 	char buf[64];
 	int n;
 
-	if (too_many(peer) || (c = conn_new(CONN_ACCEPTED, index)) == NULL) {
-		conn_log(NULL, "%s: one connection too many, of %u from there "
-		    "and %u in all", log_in6(peer), conn_source_count(peer),
-		    session.naccepted);
+	if ((wait = conn_source_turn(peer)) == -1 || too_many(peer) ||
+	    (c = conn_new(CONN_ACCEPTED, index)) == NULL) {
+		if (wait == -1)
+			conn_log(NULL, "%s: more than %u connections a second",
+			    log_in6(peer), session.conf.source_rate);
+		else
+			conn_log(NULL, "%s: one connection too many, of %u "
+			    "from there and %u in all", log_in6(peer),
+			    conn_source_count(peer), session.naccepted);
 		n = emit_auth_status(buf, sizeof(buf), STATUS_BUSY,
 		    DIALECT_RFC);
 		(void)send(fd, buf, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -48,7 +54,7 @@ listen_accepted(int fd, uint32_t index, const struct in6_addr *peer)
 		return;
 	}
 	conn_attach(c, fd, peer);
-	serve_start(c);
+	serve_start(c, wait);
 }
 
 static void

@@ -355,6 +355,19 @@ node_granted(struct conn *c, const struct tsp_tunnel *t)
 		dial_fail(c, "a lease without all of its addresses");
 		return;
 	}
+	/* The parent looks again, and better. */
+	if (!in_usable(t->client.v4) || !in_usable(t->server.v4) ||
+	    !in6_usable(&t->server.v6) ||
+	    t->client.v4.s_addr == t->server.v4.s_addr ||
+	    !IN6_ARE_ADDR_EQUAL(&t->client.v6, &c->local) ||
+	    IN6_ARE_ADDR_EQUAL(&t->server.v6, &c->local)) {
+		log_warnx("%s grants a lease that can not be: %s for %s by "
+		    "TEP %s, %s", server_name(), log_in(t->client.v4),
+		    log_in6(&t->client.v6), log_in(t->server.v4),
+		    log_in6(&t->server.v6));
+		dial_fail(c, "a lease that can not be");
+		return;
+	}
 	memset(&m, 0, sizeof(m));
 	m.conn = c->ref;
 	m.lifetime = t->lifetime;

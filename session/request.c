@@ -139,6 +139,7 @@ write_delete(struct conn *c, const struct msg_lease_reply *mr)
 	t.action = ACTION_DELETE;
 	put_addresses(&t, mr);
 	c->deletes++;
+	c->deleted = mr->v4;
 	write_tunnel(c, &t);
 }
 
@@ -270,7 +271,8 @@ bad_addresses(const struct conn *c, const struct tsp_tunnel *t, uint32_t op)
 {
 	uint32_t flags = t->client.flags;
 
-	if (flags & EP_BAD_V6)
+	/* draft 3.2: one link-local and one global; which is it of two? */
+	if (flags & (EP_BAD_V6 | EP_DUP_V6))
 		return (STATUS_IPV6);
 	if (flags & EP_BAD_V4)
 		return (STATUS_IPV4);
@@ -308,6 +310,14 @@ ask_lease(struct conn *c, struct request *r, uint32_t op,
 	msg_put(session.priv, MSG_LEASE_REQUEST, &m, sizeof(m));
 }
 
+/* draft 2.3: is this info for our delete? One about another lease is not. */
+static int
+acknowledges(const struct conn *c, const struct tsp_tunnel *t)
+{
+	return (c->deletes > 0 && ((t->client.flags & EP_V4) == 0 ||
+	    t->client.v4.s_addr == c->deleted.s_addr));
+}
+
 static void
 request_tunnel(struct conn *c, struct request *r, const struct tsp_tunnel *t)
 {
@@ -327,8 +337,7 @@ request_tunnel(struct conn *c, struct request *r, const struct tsp_tunnel *t)
 		r->status = STATUS_OK;
 		break;
 	case ACTION_INFO:
-		if (c->deletes > 0) {
-			/* draft 2.3: acknowledges our delete */
+		if (acknowledges(c, t)) {
 			c->deletes--;
 			r->silent = 1;
 			r->status = STATUS_OK;

@@ -51,11 +51,22 @@ version_fail(struct conn *c)
 	end(c, buf, n);
 }
 
-void
-serve_start(struct conn *c)
+static void
+serve_begin(struct conn *c)
 {
 	c->state = ST_VERSION;
 	conn_timer(c, (int64_t)session.conf.auth_timeout * 1000);
+}
+
+void
+serve_start(struct conn *c, int64_t wait)
+{
+	if (wait == 0) {
+		serve_begin(c);
+		return;
+	}
+	c->state = ST_HELD;
+	conn_timer(c, wait);
 }
 
 void
@@ -210,6 +221,11 @@ auth_success(struct conn *c)
 void
 serve_timeout(struct conn *c)
 {
+	if (c->state == ST_HELD) {
+		serve_begin(c);
+		conn_input(c);
+		return;
+	}
 	if (c->state == ST_COMMAND)
 		request_timeout(c);
 	else if (c->pausing)

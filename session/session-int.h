@@ -16,7 +16,8 @@
 
 enum conn_state {
 	/* as server, or TEP of a server */
-	ST_VERSION = 1, ST_AUTHENTICATE, ST_OPENING, ST_SASL, ST_COMMAND,
+	ST_HELD = 1,		/* too early: not listened to yet */
+	ST_VERSION, ST_AUTHENTICATE, ST_OPENING, ST_SASL, ST_COMMAND,
 	/* as client */
 	ST_DIALLING, ST_CONNECTING, ST_CAPABILITY, ST_LOGIN, ST_CLIENT,
 	/* what was sent may still arrive, nothing is listened to */
@@ -69,6 +70,7 @@ struct conn {
 	int			 is_server;	/* the peer; we are its TEP */
 	int			 closing;	/* once all is answered */
 	int			 deletes;	/* sent, not acknowledged */
+	struct in_addr		 deleted;	/* by the last of them */
 	int64_t			 active;	/* last request */
 	int64_t			 lease_until;	/* latest end of a lease of it */
 	int64_t			 partial;	/* a frame began; 0: none has */
@@ -154,6 +156,12 @@ void		 conn_input(struct conn *);	/* look at the buffer again */
 void		 conn_each(void (*)(struct conn *));
 uint32_t	 conn_source_count(const struct in6_addr *);
 /*
+ * A source has so many connections a second, as many at once. Takes its next
+ * turn: how many ms from now that is; -1: more than HOLD_MAX, none is taken.
+ */
+#define HOLD_MAX	5000
+int64_t		 conn_source_turn(const struct in6_addr *);
+/*
  * A log line about what a peer did: "name (address): text". So many a
  * second, whatever the peers do.
  */
@@ -161,7 +169,8 @@ void		 conn_log(const struct conn *, const char *, ...)
 		    __attribute__((__format__ (printf, 2, 3)));
 
 /* serve.c */
-void		 serve_start(struct conn *);
+/* It is listened to in so many ms. */
+void		 serve_start(struct conn *, int64_t);
 void		 serve_input(struct conn *);
 void		 serve_timeout(struct conn *);
 /* The parent wants it gone. */

@@ -223,7 +223,7 @@ static void
 tun_gone(struct device *d)
 {
 	msg_put(parent, MSG_TUNNEL_GONE, &d->conf, sizeof(d->conf));
-	log_info("interface of tunnel %u is gone: %s", d->conf.dev,
+	log_debug("interface of tunnel %u is gone: %s", d->conf.dev,
 	    strerror(errno));
 	event_free(d->ev_tun);
 	d->ev_tun = NULL;

@@ -164,6 +164,9 @@ asks_new(struct sim_req *r)
 		any = up = 1;
 		r->pool = sim.a[r->must].pool;
 	}
+	/* Its TEP is down or does not do it: that is not a pool that is out. */
+	for (i = 0; i < NADDRS; i++)
+		any |= fixed_free(&sim.a[i], r->owner);
 	for (j = 0; j < p->npools && r->must == -1; j++)
 		for (i = 0; i < NADDRS; i++) {
 			pool = p->pools[j];

@@ -188,7 +188,7 @@ static const char full[] =
     "\t\texclude 203.0.113.30 - 203.0.113.39\n\t\ttep local\n\t}\n"
     "\tuser \"zoe\" { pool b pool lab leases 2 prefix 2001:db8:5::/48\n"
     "\t\tprefix 2001:db8:6::6 }\n"
-    "\tuser alice { pool b }\n"
+    "\tuser alice { pool b address 203.0.113.52 address 198.51.100.20 }\n"
     "\tuser default { pool lab leases 0 }\n"
     "\tanonymous { pool b }\n"
     "}\n"
@@ -293,6 +293,11 @@ test_full_server(void **state)
 	assert_int_equal(u->prefixes[0].len, 48);
 	assert_string_equal(log_in6(&u->prefixes[1].addr), "2001:db8:6::6");
 	assert_int_equal(u->prefixes[1].len, 128);
+	u = conf_user(c, MECH_SCRAM_SHA_256, "alice");
+	assert_non_null(u);
+	assert_int_equal(u->policy.nfixed, 2);
+	assert_string_equal(log_in(u->policy.fixed[0]), "203.0.113.52");
+	assert_string_equal(log_in(u->policy.fixed[1]), "198.51.100.20");
 	conf_free(c);
 }
 
@@ -978,6 +983,8 @@ test_static_limits(void **state)
 	fprintf(f, "user u { pool p0\n");
 	for (i = 0; i < CONF_PREFIX_MAX + 1; i++)
 		fprintf(f, "prefix 2001:db8:%d::/48\n", i);
+	for (i = 0; i < LEASE_FIXED_MAX + 1; i++)
+		fprintf(f, "address 10.0.0.%d\n", i + 1);
 	fprintf(f, "} }\nnode {\n");
 	for (i = 0; i < SERVER_MAX + 1; i++)
 		fprintf(f, "server 2001:db8::1 port %d\n", i + 1);
@@ -988,7 +995,8 @@ test_static_limits(void **state)
 	    "t:133: too many pools (64)\n"
 	    "t:150: too many addresses to listen on (16)\n"
 	    "t:168: too many prefixes of one user (16)\n"
-	    "t:179: too many servers of the node (8)\n");
+	    "t:185: too many addresses of one user (16)\n"
+	    "t:196: too many servers of the node (8)\n");
 	free(buf);
 }
 

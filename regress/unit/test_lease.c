@@ -1128,6 +1128,53 @@ test_churn(void **state)
 	assert_int_equal(st.granted, 200);
 }
 
+/* A reserved one whose TEP refuses: another reserved one. */
+static void
+test_fixed_failover(void **state)
+{
+	struct lease_policy hers;
+	struct lease_action a;
+	struct lease_ask r;
+
+	(void)state;
+	three_teps(0, 0);
+	hers = policy;
+	hers.npools = 0;
+	hers.nfixed = 2;
+	hers.fixed[0] = v4("198.51.100.17");
+	hers.fixed[1] = v4("192.0.2.5");
+	assert_int_equal(lease_engine_fix(e, hers.fixed[0]), 0);
+	assert_int_equal(lease_engine_fix(e, hers.fixed[1]), 0);
+	r = ask(OP_CREATE, "alice", 1, NULL);
+	r.policy = &hers;
+	request(r);
+	a = expect(LA_TEP_ADD);
+	assert_int_equal(a.v4.s_addr, hers.fixed[0].s_addr);
+	tep_says(&a, STATUS_TEP);
+	assert_int_equal(expect(LA_TEP_DEL).tep, 0);
+	assert_int_equal(expect(LA_TEP_ADD).v4.s_addr, hers.fixed[1].s_addr);
+	nothing();
+}
+
+/* Its TEP is down: that is not a pool that is out. */
+static void
+test_fixed_tep_down(void **state)
+{
+	struct lease_policy hers;
+	struct lease_ask r;
+
+	(void)state;
+	hers = policy;
+	hers.npools = 0;
+	hers.nfixed = 1;
+	hers.fixed[0] = v4("198.51.100.17");
+	assert_int_equal(lease_engine_fix(e, hers.fixed[0]), 0);
+	r = ask(OP_CREATE, "alice", 1, NULL);
+	r.policy = &hers;
+	request(r);
+	expect_status(STATUS_TEP);
+}
+
 int
 main(void)
 {
@@ -1149,6 +1196,7 @@ main(void)
 		REMOTE(test_tep_refuses_binding), LOCAL(test_writes),
 		LOCAL(test_load_other_conf), REMOTE(test_ended_until),
 		LOCAL(test_fixed), LOCAL(test_fixed_later),
+		REMOTE(test_fixed_failover), REMOTE(test_fixed_tep_down),
 		REMOTE(test_failover), REMOTE(test_failover_none),
 		REMOTE(test_weights),
 		LOCAL(test_ranges), LOCAL(test_churn),

@@ -14,8 +14,9 @@
 
 #include "auth/auth.h"
 
-#define PENCIL	"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnk" \
-    "di4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+#define KEYS	"$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:" \
+    "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+#define PENCIL	"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==" KEYS
 /* MD5 of "user:hexos:pencil" */
 #define HA1	"DIGEST-MD5$9839d0bfe75b71bc9295b4571f1fdb06"
 #define SEED	"!seed:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
@@ -43,7 +44,9 @@ test_secrets(void **state)
 {
 	static const char text[] = SEED "# a comment\n\nuser:" PENCIL "\n"
 	    "user:" PENCIL "\nbad name:" PENCIL "\nnokey\nx:SCRAM-SHA-256$1:"
-	    "AAAA$BBBB:CCCC\nanonymous:" PENCIL "\ny:plain\nlast:" PENCIL;
+	    "AAAA$BBBB:CCCC\nanonymous:" PENCIL "\ny:plain\nlast:" PENCIL
+	    "\nmore:SCRAM-SHA-256$8192:W22ZaJ0SNY7soEsUEjb6gQ==" KEYS
+	    "\nshort:SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsU" KEYS;
 	struct secrets *s = secrets_parse(text, sizeof(text) - 1);
 	char a[SECRET_SIZE], b[SECRET_SIZE];
 

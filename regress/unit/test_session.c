@@ -498,6 +498,14 @@ test_node_reconnects(void **state)
 		"198.51.100.30</address><address type=\"ipv6\">" \
 		"2001:db8:1::7</address></client></tunnel>\r\n"
 
+/* The connection to the server is from there. */
+static void
+call_from_7(struct conn *c)
+{
+	if (c->kind == CONN_TO_SERVER)
+		inet_pton(AF_INET6, "2001:db8:1::7", &c->local);
+}
+
 /*
  * A lease of an address that it does not call from any more: it is given
  * back, whatever the server says to that, and another is asked for.
@@ -511,6 +519,7 @@ test_node_moves(void **state)
 	for (i = 0; i < 2; i++) {
 		node_start_with(30);
 		peer_expect(&far, "</client></tunnel>\r\n");
+		conn_each(call_from_7);
 		peer_frame(&far, MOVED);
 		until_count(&world.nleases, 5 + 2 * (uint32_t)i, "leases");
 		peer_close(&far);

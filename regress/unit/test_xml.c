@@ -246,6 +246,27 @@ test_emit(void **state)
 	assert_int_equal(size, 48);
 }
 
+/* No more than field clients can read, or nothing. */
+static void
+test_emit_max(void **state)
+{
+	struct in6_addr to[100];
+	char buf[2 * TSP_REPLY_MAX];
+	const uint8_t *body;
+	size_t len;
+	int size;
+
+	(void)state;
+	memset(to, 0xee, sizeof(to));
+	size = emit_redirect(buf, sizeof(buf), STATUS_EXHAUSTED, DIALECT_RFC,
+	    1, to, SERVER_MAX);
+	assert_int_equal(tsp_frame((const uint8_t *)buf, (size_t)size, &body,
+	    &len), size);
+	assert_in_range(len, SERVER_MAX * INET6_ADDRSTRLEN, TSP_REPLY_MAX);
+	assert_int_equal(emit_redirect(buf, sizeof(buf), STATUS_EXHAUSTED,
+	    DIALECT_RFC, 1, to, 100), -1);
+}
+
 int
 main(void)
 {
@@ -254,6 +275,7 @@ main(void)
 		cmocka_unit_test(test_field), cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_truncated), cmocka_unit_test(test_emit),
+		cmocka_unit_test(test_emit_max),
 	};
 
 	x = xml_new();

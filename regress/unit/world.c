@@ -424,6 +424,7 @@ world_start(void)
 	sc.roles = ROLE_SERVER | ROLE_NODE;
 	sc.max_conns = 200;
 	sc.max_source = 100;
+	sc.source_rate = 1000;
 	sc.auth_timeout = 1;
 	sc.idle_timeout = 60;
 	sc.request_timeout = 2;

@@ -56,6 +56,8 @@ def obeys():
     ok(r.code == 200 and 50 < r.lifetime <= 60, 'info')
     ok(c.request('create', v6=node, v4='198.51.100.20',
                  lifetime=600).lifetime == 600, 'a longer lifetime')
+    ok(c.request('create', v6=node, v4='198.51.100.20').lifetime == 1440,
+       'no lifetime: the DTD\'s 1440 s')
     other = node[:-2] + '11'
     c.request('create', v6=other, v4='198.51.100.20', lifetime=60)
     ok(forwarded('198.51.100.20') == other, 'it moves to another node')
