@@ -197,6 +197,11 @@ dial_socket(struct pconn *c, const struct sockaddr_in6 *to)
 		errno = EADDRNOTAVAIL;
 		goto fail;
 	}
+	/* Without a global address the kernel takes a link-local one. */
+	if (c->kind == CONN_TO_SERVER && !in6_usable(&c->local)) {
+		errno = EADDRNOTAVAIL;
+		goto fail;
+	}
 	return (fd);
  fail:
 	close(fd);

@@ -247,9 +247,9 @@ addr_changed(evutil_socket_t fd, short what, void *arg)
 		return;
 	while ((c = conn_next(id)) != NULL && c->kind != CONN_TO_SERVER)
 		id = c->ref.id + 1;
-	if (c == NULL)
-		node_start();
-	else if (!netlink_has_addr6(&c->local)) {
+	if (c != NULL && netlink_has_addr6(&c->local))
+		return;
+	if (c != NULL) {
 		log_info("%s is not on this host any more: the server is "
 		    "called anew", log_in6(&c->local));
 		memset(&m, 0, sizeof(m));
@@ -257,6 +257,7 @@ addr_changed(evutil_socket_t fd, short what, void *arg)
 		msg_put(child_link(PROC_SESSION), MSG_CONN_CLOSE, &m,
 		    sizeof(m));
 	}
+	node_start();
 }
 
 static void
