@@ -48,7 +48,7 @@ int	 tsp_capability(const uint8_t *, size_t, uint32_t *mechs);
 int	 tsp_status_line(const uint8_t *, size_t);
 /*
  * A frame "Content-length: N" CRLF and N octets, 1 <= N <= TSP_BODY_MAX. Any
- * case, any run of spaces. *body and *n in buf.
+ * case, any run of spaces up to a line of 64 octets. *body and *n in buf.
  */
 int	 tsp_frame(const uint8_t *, size_t, const uint8_t **, size_t *);
 /* Bytes that one base64 line holds, decoded (strict, RFC 4648): 0 or -1. */

@@ -6,6 +6,7 @@
 #include "session/session.h"
 
 #define DIGITS_MAX	6	/* of a Content-length */
+#define HEADER_MAX	64	/* octets of its line, with the end */
 
 size_t
 tsp_skip(const uint8_t *buf, size_t len)
@@ -156,12 +157,16 @@ tsp_frame(const uint8_t *buf, size_t len, const uint8_t **body, size_t *n)
 	size_t ll, i, size = 0, digits = 0;
 	int used;
 
-	if ((used = tsp_line(buf, len, &line, &ll)) <= 0) {
-		/* A header is short: do not wait for what can not be one. */
-		if (used == TSP_AGAIN && len > 64)
-			return (TSP_BAD);
-		return (used);
-	}
+	if ((used = tsp_line(buf, len, &line, &ll)) == TSP_BAD)
+		return (TSP_BAD);
+	/*
+	 * A header is short: do not wait for what can not be one. The same
+	 * whether its end is there already or not: how TCP cuts is chance.
+	 */
+	if (used > HEADER_MAX || (used == TSP_AGAIN && len >= HEADER_MAX))
+		return (TSP_BAD);
+	if (used == TSP_AGAIN)
+		return (TSP_AGAIN);
 	if (!has_prefix(line, ll, "Content-length:"))
 		return (TSP_BAD);
 	for (i = 15; i < ll && line[i] == ' '; i++)
