@@ -15,7 +15,7 @@ struct session		 session;
 static void
 resume_one(struct conn *c)
 {
-	if (c->kind == CONN_ACCEPTED && c->in_len > 0)
+	if (c->kind == CONN_ACCEPTED && (c->in_len > 0 || c->stopped))
 		conn_input(c);
 }
 
