@@ -192,6 +192,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	c->due = 0;
 	if (c->state == ST_LINGER)
 		conn_close(c);
 	else if (c->kind == CONN_ACCEPTED)
@@ -230,8 +231,25 @@ conn_new(enum conn_kind kind, uint32_t index)
 }
 
 void
+conn_deadline(struct conn *c, int64_t at)
+{
+	int64_t now = now_ms();
+
+	if (at == -1) {
+		conn_timer(c, -1);
+		return;
+	}
+	/* Set anew, an event that is due already is forgotten by the loop. */
+	if (at == c->due)
+		return;
+	conn_timer(c, at > now ? at - now : 0);
+	c->due = at;
+}
+
+void
 conn_timer(struct conn *c, int64_t ms)
 {
+	c->due = 0;
 	if (ms < 0)
 		evtimer_del(c->timer);
 	else

@@ -212,12 +212,9 @@ void
 request_timer(struct conn *c)
 {
 	uint32_t status;
-	int64_t at;
 
-	if (c->state != ST_COMMAND)
-		return;
-	at = deadline(c, &status);
-	conn_timer(c, at == -1 ? -1 : at - now_ms());
+	if (c->state == ST_COMMAND)
+		conn_deadline(c, deadline(c, &status));
 }
 
 void

@@ -50,6 +50,7 @@ struct conn {
 	int			 fd;		/* -1: not connected yet */
 	uint32_t		 index;		/* listener, TEP, server */
 	struct event		*ev_read, *ev_write, *timer;
+	int64_t			 due;		/* the deadline; 0: none */
 	struct in6_addr		 peer, local;	/* :: where not known */
 	int			 opened;	/* the parent knows of it */
 	int			 stopped;	/* not read */
@@ -151,6 +152,11 @@ void		 conn_consume(struct conn *, size_t);	/* from the buffer */
 void		 conn_close(struct conn *);	/* at once: it is freed */
 void		 conn_linger(struct conn *);	/* after what it was sent */
 void		 conn_timer(struct conn *, int64_t);	/* ms; -1: none */
+/*
+ * At that now_ms(), at once where it has passed; -1: none. May be called for
+ * each octet of a peer: what is due is not put off by it.
+ */
+void		 conn_deadline(struct conn *, int64_t);
 void		 conn_stop(struct conn *, int);	/* 1: do not read */
 void		 conn_input(struct conn *);	/* look at the buffer again */
 void		 conn_each(void (*)(struct conn *));

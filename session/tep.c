@@ -106,8 +106,8 @@ wait_more(struct conn *c, const struct teplink *t)
 	if (j == NULL)
 		j = TAILQ_FIRST(&t->sent);
 	/* Less than a node's request has: it is to be told of the TEP. */
-	conn_timer(c, j == NULL ? -1 : j->since +
-	    (int64_t)session.conf.request_timeout * 750 - now_ms());
+	conn_deadline(c, j == NULL ? -1 : j->since +
+	    (int64_t)session.conf.request_timeout * 750);
 }
 
 static void
