@@ -7,6 +7,7 @@
 
 #define LINGER_MS	2000
 #define PARTIAL_MS	30000
+#define STOP_MS		3000
 #define NRULES(r)	(sizeof(r) / sizeof((r)[0]))
 
 struct session		 session;
@@ -260,6 +261,7 @@ session_init(struct event_base *base, int fd)
 	session.linger_ms = LINGER_MS;
 	session.partial_ms = PARTIAL_MS;
 	session.suspend_ms = SUSPEND_TICK;
+	session.stop_ms = STOP_MS;
 	session.priv = msglink_new(base, fd, PROC_PRIV, priv_rules,
 	    NRULES(priv_rules), proc_closed, NULL);
 	msglink_on_drained(session.priv, drained);

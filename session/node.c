@@ -17,7 +17,6 @@
 
 #define BACKOFF_MIN	500		/* ms */
 #define BACKOFF_MAX	30000
-#define STOP_MS		3000
 #define REDIRECTS	8		/* in a row */
 
 static struct {
@@ -460,12 +459,17 @@ static const struct client_ops	 node_ops = {
 static void
 node_timer(evutil_socket_t fd, short what, void *arg)
 {
+	struct conn *c = conn_find(node.conn);
+
 	(void)fd;
 	(void)what;
 	(void)arg;
 	if (node.stopping) {
-		/* the server has had its time */
-		node_stopped();
+		/* The server has had its time: what it grants now is lost. */
+		if (c != NULL)
+			dial_fail(c, "no answer in time");
+		else
+			node_stopped();
 		return;
 	}
 	if (node.held && now_ms() >= node.until)
@@ -535,6 +539,6 @@ node_stop(struct msglink *l, struct msg *m)
 	if (!node.used)
 		fatalx("no node, but stopped");
 	node.stopping = 1;
-	node_wake(STOP_MS);
+	node_wake(session.stop_ms);
 	node_next();
 }

@@ -115,6 +115,7 @@ struct session {
 	int64_t			 linger_ms;	/* for a status to arrive */
 	int64_t			 partial_ms;	/* for the rest of a frame */
 	int64_t			 suspend_ms;	/* between looks at the clock */
+	int64_t			 stop_ms;	/* for a lease to be given back */
 };
 extern struct session	 session;
 
