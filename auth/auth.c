@@ -14,13 +14,15 @@
 #include "auth/auth.h"
 #include "dstmd/msg.h"
 
-#define CREDS		(TEP_MAX + SERVER_MAX)
+#define CREDS		(CRED_CALL + 1)
 #define MEMORY_MAX	(64 << 20)	/* octets, beside exchanges */
 #define MEMORY_EXCHANGE	16384		/* at most */
 
 struct attempt {
 	uint32_t		 gen;
 	uint32_t		 side, mech, cred;
+	struct call_ends	 ends;
+	char			 name[NAME_SIZE];	/* CRED_CALL: who is called */
 	struct exchange		*x;
 };
 
@@ -34,6 +36,7 @@ static struct {
 	struct msg_auth_cred	 conf;
 	char			 password[PASSWORD_SIZE];
 } creds[CREDS];
+static struct calls		*calls;		/* passwords of CRED_CALL */
 
 static void
 attempt_end(uint32_t id)
@@ -74,7 +77,7 @@ static int
 verdict(struct conn_ref conn, const struct attempt *a)
 {
 	struct msg_auth_verdict m;
-	const char *name = "";
+	const char *name = a->name;
 
 	if (a->side == AUTH_SERVER && (name = sasl_name(a->x)) == NULL)
 		return (-1);
@@ -84,6 +87,7 @@ verdict(struct conn_ref conn, const struct attempt *a)
 	m.mech = a->mech;
 	m.cred = a->cred;
 	m.mutual = (a->mech & MECH_MUTUAL) != 0;
+	m.ends = a->ends;
 	strlcpy(m.name, name, sizeof(m.name));
 	msg_put(priv_link, MSG_AUTH_VERDICT, &m, sizeof(m));
 	return (0);
@@ -108,10 +112,17 @@ step(struct conn_ref conn, struct attempt *a, const uint8_t *in, size_t len)
 		attempt_end(conn.id);
 }
 
+static const char *
+client_password(const struct attempt *a)
+{
+	return (a->cred == CRED_CALL ? calls_get(calls, a->name) :
+	    creds[a->cred].password);
+}
+
 static void
 start_client(struct conn_ref conn, struct attempt *a)
 {
-	const char *name, *password;
+	const char *password;
 
 	if (a->cred >= CREDS || !creds[a->cred].set ||
 	    creds[a->cred].conf.mech != a->mech) {
@@ -126,10 +137,11 @@ start_client(struct conn_ref conn, struct attempt *a)
 		attempt_end(conn.id);
 		return;
 	}
-	name = creds[a->cred].conf.name;
-	password = creds[a->cred].password;
-	if ((a->x = sasl_call(a->mech, name, password,
-	    creds[a->cred].conf.host)) == NULL) {
+	if ((password = client_password(a)) == NULL)
+		log_warnx("no password for the node of %s", a->name);
+	if (password == NULL || (a->x = sasl_call(a->mech,
+	    creds[a->cred].conf.name, password, creds[a->cred].conf.host,
+	    &a->ends)) == NULL) {
 		next(conn, AUTH_FAILED, NULL, 0, 0);
 		attempt_end(conn.id);
 		return;
@@ -157,11 +169,16 @@ auth_start(struct msglink *l, struct msg *m)
 	a->side = ms.side;
 	a->mech = ms.mech;
 	a->cred = ms.cred;
+	a->ends = ms.ends;
+	if (ms.cred == CRED_CALL) {
+		ms.name[NAME_MAX_LEN] = '\0';
+		strlcpy(a->name, ms.name, sizeof(a->name));
+	}
 	if (ms.side == AUTH_CLIENT) {
 		start_client(ms.conn, a);
 		return;
 	}
-	if ((a->x = sasl_serve(ms.mech)) == NULL) {
+	if ((a->x = sasl_serve(ms.mech, &ms.ends)) == NULL) {
 		next(ms.conn, AUTH_FAILED, NULL, 0, 0);
 		attempt_end(ms.conn.id);
 	} else if (ms.has_blob)
@@ -302,6 +319,25 @@ auth_secrets(struct msglink *l, struct msg *m)
 }
 
 static void
+auth_calls(struct msglink *l, struct msg *m)
+{
+	struct calls *c;
+	uint8_t *buf;
+	size_t len;
+
+	(void)l;
+	if ((buf = file_read(m->fd, "calls", SECRETS_MAX, &len)) == NULL)
+		return;
+	c = calls_parse((const char *)buf, len);
+	freezero(buf, len + 1);
+	if (c == NULL)
+		return;
+	log_info("passwords for the nodes of %zu users", calls_count(c));
+	calls_free(calls);
+	calls = c;
+}
+
+static void
 auth_keytab(struct msglink *l, struct msg *m)
 {
 	uint8_t *buf;
@@ -361,6 +397,7 @@ static const struct msg_rule	 priv_rules[] = {
 	{ MSG_AUTH_CONF, PRIV, sizeof(struct msg_auth_conf), 0, 0, auth_conf },
 	{ MSG_AUTH_KEYTAB, PRIV, 0, 0, MSG_F_FD, auth_keytab },
 	{ MSG_AUTH_SECRETS, PRIV, 0, 0, MSG_F_FD, auth_secrets },
+	{ MSG_AUTH_CALLS, PRIV, 0, 0, MSG_F_FD, auth_calls },
 	{ MSG_AUTH_CRED, PRIV, sizeof(struct msg_auth_cred), 0, MSG_F_FD_OPT,
 	    auth_cred },
 	{ MSG_VERBOSE, PRIV, sizeof(struct msg_verbose), 0, 0, proc_verbose },

@@ -44,6 +44,21 @@ int		 secrets_check(const struct secrets *, const char *,
 		    const char *);
 size_t		 secrets_count(const struct secrets *);
 
+/* calls.c: passwords by which a server logs in at the nodes that it calls */
+
+struct calls;
+
+/*
+ * Reads lines "user:password", "#" comments, from text of len octets, each
+ * user once. A line that is none is logged with its number, and skipped.
+ * NULL: out of bounds.
+ */
+struct calls	*calls_parse(const char *, size_t);
+void		 calls_free(struct calls *);	/* NULL is fine */
+/* The password for a user's node, or NULL: none. */
+const char	*calls_get(const struct calls *, const char *);
+size_t		 calls_count(const struct calls *);
+
 /* keytab.c: pure */
 
 struct keytab_entry {
@@ -88,11 +103,17 @@ void		 sasl_secrets(struct secrets *);
 void		 sasl_allow(uint32_t);
 /*
  * A server's or client's exchange; NULL: cannot be. The host, a name or an
- * address, is what the client takes the server for (DIGEST-MD5).
+ * address, is what the client takes the server for (DIGEST-MD5). The ends are
+ * those of the connection: MECH_CALL binds itself to them, from the end that
+ * opened it to the other one. Others ignore them.
+ *
+ * MECH_CALL is SCRAM-SHA-256-PLUS between our own ends: with a private channel
+ * binding (RFC 5802, 6) and with NAME+reverse as the authorization identity.
+ * Neither fits any other login, so that no relay makes one out of the other.
  */
-struct exchange	*sasl_serve(uint32_t mech);
+struct exchange	*sasl_serve(uint32_t mech, const struct call_ends *);
 struct exchange	*sasl_call(uint32_t mech, const char *name, const char *pass,
-		    const char *host);
+		    const char *host, const struct call_ends *);
 /*
  * One step: in[len] (NULL: the client's first) gives AUTH_MORE, AUTH_OK or
  * AUTH_FAILED, and what to send in out (*n), *has_out.

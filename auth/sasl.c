@@ -18,6 +18,8 @@
 /* MD5 of "warm-up:warm:pencil" */
 #define WARM_HA1	"ac2cd4bb3490e273e62524099f8cb431"
 #define HOST		"dstmd.invalid"	/* with a dot: it is not looked up */
+#define REVERSE		"+reverse"	/* MECH_CALL: behind the name */
+#define BINDING		"dstmd-call"	/* its channel binding */
 
 struct exchange {
 	sasl_conn_t		*conn;
@@ -25,6 +27,9 @@ struct exchange {
 	int			 server, started, done;
 	uint32_t		 mech;
 	char			 name[NAME_SIZE];
+	char			 user[NAME_SIZE + sizeof(REVERSE)]; /* authzid */
+	struct call_ends	 ends;
+	sasl_channel_binding_t	 binding;
 	sasl_secret_t		*secret;
 	sasl_callback_t		 callbacks[5];
 };
@@ -201,19 +206,24 @@ cb_log(void *context, int level, const char *message)
 	return (SASL_OK);
 }
 
-/* Nobody acts for another. */
+/*
+ * Nobody acts for another. A server that calls its node says so, and nobody
+ * else may: what it says there is of no use elsewhere, nor the reverse.
+ */
 static int
 cb_proxy(sasl_conn_t *conn, void *context, const char *user, unsigned ulen,
     const char *auth, unsigned alen, const char *realm, unsigned rlen,
     struct propctx *props)
 {
+	const struct exchange *x = context;
+	size_t more = x->mech == MECH_CALL ? strlen(REVERSE) : 0;
+
 	(void)conn;
-	(void)context;
 	(void)realm;
 	(void)rlen;
 	(void)props;
-	return (ulen == alen && memcmp(user, auth, ulen) == 0 ? SASL_OK :
-	    SASL_NOAUTHZ);
+	return (ulen == alen + more && memcmp(user, auth, alen) == 0 &&
+	    memcmp(user + alen, REVERSE, more) == 0 ? SASL_OK : SASL_NOAUTHZ);
 }
 
 /* PLAIN, against the stored key. */
@@ -254,7 +264,7 @@ cb_name(void *context, int id, const char **result, unsigned *len)
 {
 	struct exchange *x = context;
 
-	*result = id == SASL_CB_AUTHNAME ? x->name : "";
+	*result = id == SASL_CB_AUTHNAME ? x->name : x->user;
 	if (len != NULL)
 		*len = (unsigned)strlen(*result);
 	return (SASL_OK);
@@ -276,7 +286,6 @@ static const sasl_callback_t	 global[] = {
 	{ SASL_CB_VERIFYFILE, PROC(cb_verifyfile), NULL },
 	{ SASL_CB_GETCONFPATH, PROC(cb_confpath), NULL },
 	{ SASL_CB_LOG, PROC(cb_log), NULL },
-	{ SASL_CB_PROXY_POLICY, PROC(cb_proxy), NULL },
 	{ SASL_CB_SERVER_USERDB_CHECKPASS, PROC(cb_checkpass), NULL },
 	{ SASL_CB_LIST_END, NULL, NULL }
 };
@@ -322,6 +331,11 @@ lookup(void *context, sasl_server_params_t *sp, unsigned flags,
 	char name[NAME_SIZE];
 
 	(void)context;
+	/* cb_proxy is asked about it, and no login has such a name */
+	if ((flags & SASL_AUXPROP_AUTHZID) && len > strlen(REVERSE) &&
+	    memcmp(user + len - strlen(REVERSE), REVERSE, strlen(REVERSE)) ==
+	    0)
+		return (SASL_OK);
 	if (len == 0 || len >= sizeof(name))
 		return (SASL_NOUSER);
 	memcpy(name, user, len);
@@ -380,6 +394,23 @@ sasl_allow(uint32_t mechs)
 	}
 }
 
+/* The connection itself goes into the proof: another one has other ends. */
+static int
+bind_ends(struct exchange *x, const struct call_ends *ends)
+{
+	static const char name[] = BINDING;
+
+	if (x->mech != MECH_CALL)
+		return (0);
+	x->ends = *ends;
+	x->binding.name = name;
+	x->binding.critical = 1;
+	x->binding.len = sizeof(x->ends);
+	x->binding.data = (const unsigned char *)&x->ends;
+	return (sasl_setprop(x->conn, SASL_CHANNEL_BINDING, &x->binding) ==
+	    SASL_OK ? 0 : -1);
+}
+
 /* The library takes a server's name for its realm. */
 static const char *
 server_name(uint32_t mech)
@@ -392,7 +423,7 @@ server_name(uint32_t mech)
 }
 
 struct exchange *
-sasl_serve(uint32_t mech)
+sasl_serve(uint32_t mech, const struct call_ends *ends)
 {
 	struct exchange *x;
 	const char *host;
@@ -410,8 +441,12 @@ sasl_serve(uint32_t mech)
 		sasl_end(x);
 		return (NULL);
 	}
-	if (sasl_server_new(TSP_SERVICE, host, NULL, NULL, NULL, NULL,
-	    SASL_SUCCESS_DATA, &x->conn) != SASL_OK) {
+	x->callbacks[0] = (sasl_callback_t){ SASL_CB_PROXY_POLICY,
+	    PROC(cb_proxy), x };
+	x->callbacks[1] = (sasl_callback_t){ SASL_CB_LIST_END, NULL, NULL };
+	if (sasl_server_new(TSP_SERVICE, host, NULL, NULL, NULL, x->callbacks,
+	    SASL_SUCCESS_DATA, &x->conn) != SASL_OK ||
+	    bind_ends(x, ends) == -1) {
 		sasl_end(x);
 		return (NULL);
 	}
@@ -420,18 +455,21 @@ sasl_serve(uint32_t mech)
 }
 
 struct exchange *
-sasl_call(uint32_t mech, const char *name, const char *pass, const char *host)
+sasl_call(uint32_t mech, const char *name, const char *pass, const char *host,
+    const struct call_ends *ends)
 {
 	struct exchange *x;
 	size_t len = strlen(pass);
 
-	if ((mech & MECH_STORED) == 0 || mech_name(mech) == NULL)
+	if ((mech & (MECH_STORED | MECH_CALL)) == 0 || mech_name(mech) == NULL)
 		return (NULL);
 	if ((x = calloc(1, sizeof(*x))) == NULL ||
 	    (x->secret = calloc(1, sizeof(*x->secret) + len)) == NULL)
 		fatal(NULL);
 	x->mech = mech;
 	strlcpy(x->name, name, sizeof(x->name));
+	if (mech == MECH_CALL)
+		snprintf(x->user, sizeof(x->user), "%s%s", name, REVERSE);
 	x->secret->len = len;
 	memcpy(x->secret->data, pass, len);
 	x->callbacks[0] = (sasl_callback_t){ SASL_CB_AUTHNAME, PROC(cb_name),
@@ -442,7 +480,7 @@ sasl_call(uint32_t mech, const char *name, const char *pass, const char *host)
 	    x };
 	x->callbacks[4] = (sasl_callback_t){ SASL_CB_LIST_END, NULL, NULL };
 	if (sasl_client_new(TSP_SERVICE, host, NULL, NULL, x->callbacks, 0,
-	    &x->conn) != SASL_OK) {
+	    &x->conn) != SASL_OK || bind_ends(x, ends) == -1) {
 		sasl_end(x);
 		return (NULL);
 	}
@@ -501,7 +539,7 @@ step_client(struct exchange *x, const uint8_t *in, size_t len,
 		/* a first message alone proves nothing: PLAIN is that weak */
 		return (r == SASL_OK && x->mech != MECH_PLAIN ? SASL_FAIL : r);
 	}
-	if (in == NULL || (x->mech == MECH_SCRAM_SHA_256 &&
+	if (in == NULL || ((x->mech & (MECH_SCRAM_SHA_256 | MECH_CALL)) &&
 	    x->started == 2 && iterations_bad(in, len)))
 		return (SASL_BADPROT);
 	return (sasl_client_step(x->conn, (const char *)in, (unsigned)len,
@@ -542,13 +580,14 @@ sasl_step(struct exchange *x, const uint8_t *in, size_t len, uint8_t *out,
 const char *
 sasl_name(struct exchange *x)
 {
+	int what = x->mech == MECH_CALL ? SASL_AUTHUSER : SASL_USERNAME;
 	const void *p = NULL;
 
 	if (x->mech == MECH_ANONYMOUS)
 		return ("anonymous");
 	if (x->gss != NULL)
 		return (gss_name(x->gss));
-	if (sasl_getprop(x->conn, SASL_USERNAME, &p) != SASL_OK || p == NULL ||
+	if (sasl_getprop(x->conn, what, &p) != SASL_OK || p == NULL ||
 	    !name_valid(p))
 		return (NULL);
 	return (p);
@@ -583,13 +622,14 @@ static void
 warm_up_one(uint32_t mech)
 {
 	uint8_t a[SASL_BLOB_MAX], b[SASL_BLOB_MAX];
+	struct call_ends ends = { IN6ADDR_ANY_INIT, IN6ADDR_LOOPBACK_INIT };
 	struct exchange *client, *server;
 	uint32_t said = AUTH_MORE, answer = AUTH_MORE;
 	size_t n, m = 0;
 	int has;
 
-	client = sasl_call(mech, "warm-up", "pencil", HOST);
-	server = sasl_serve(mech);
+	client = sasl_call(mech, "warm-up", "pencil", HOST, &ends);
+	server = sasl_serve(mech, &ends);
 	if (client == NULL || server == NULL)
 		fatalx("SASL: no %s (libsasl2-modules?)", mech_name(mech));
 	if (mech == MECH_DIGEST_MD5) {
@@ -623,7 +663,7 @@ warm_up(void)
 	size_t n;
 	int has;
 
-	sasl_allow(MECH_STORED | MECH_ANONYMOUS);
+	sasl_allow(MECH_STORED | MECH_ANONYMOUS | MECH_CALL);
 	sasl_secrets(secrets_parse(keys, sizeof(keys) - 1));
 	warm_up_one(MECH_SCRAM_SHA_256);
 	if (rand_calls < 2)
@@ -632,7 +672,8 @@ warm_up(void)
 	if (rand_calls < 4)
 		fatalx("SASL: DIGEST-MD5 does not use our random numbers");
 	warm_up_one(MECH_PLAIN);
-	if ((server = sasl_serve(MECH_ANONYMOUS)) == NULL ||
+	warm_up_one(MECH_CALL);
+	if ((server = sasl_serve(MECH_ANONYMOUS, NULL)) == NULL ||
 	    sasl_step(server, NULL, 0, out, &n, &has) != AUTH_OK)
 		fatalx("SASL: no ANONYMOUS (libsasl2-modules?)");
 	sasl_end(server);

@@ -59,19 +59,22 @@ enum proc_id {
 #define MECH_DIGEST_MD5		0x0004
 #define MECH_PLAIN		0x0008
 #define MECH_GSSAPI		0x0010
+#define MECH_CALL		0x0020	/* a server that calls its node, which
+					 * offers it alone (auth.h) */
 #define MECH_MAX		5
-/* Those that check a stored key, and those by which both sides prove
+/* Those of nodes that check a stored key, and those by which both sides prove
  * themselves. */
 #define MECH_STORED		(MECH_SCRAM_SHA_256 | MECH_DIGEST_MD5 | \
 				    MECH_PLAIN)
 #define MECH_MUTUAL		(MECH_SCRAM_SHA_256 | MECH_DIGEST_MD5 | \
-				    MECH_GSSAPI)
+				    MECH_GSSAPI | MECH_CALL)
 
 enum conn_kind {
 	CONN_NONE,
 	CONN_ACCEPTED,		/* a client came to our listener */
 	CONN_TO_TEP,		/* as server, we called a TEP */
-	CONN_TO_SERVER		/* as node, we called a server */
+	CONN_TO_SERVER,		/* as node, we called a server */
+	CONN_TO_NODE		/* as server, we called a node */
 };
 
 /*
@@ -110,6 +113,7 @@ enum msg_type {
 	/* authentication */
 	MSG_AUTH_CONF,		/* priv > auth */
 	MSG_AUTH_SECRETS,	/* priv > auth + fd: file of stored keys */
+	MSG_AUTH_CALLS,		/* priv > auth + fd: file of passwords, CRED_CALL */
 	MSG_AUTH_KEYTAB,	/* priv > auth + fd: keys of our Kerberos service */
 	MSG_AUTH_CRED,		/* priv > auth + fd: our own name, password file */
 	MSG_AUTH_START,		/* session > auth, tail: first blob */
@@ -257,11 +261,24 @@ struct msg_auth_conf {		/* MSG_AUTH_CONF */
 	uint32_t	 mechs;		/* a set: what may be started as server */
 };
 
+/*
+ * Our own logins, by number: at remote TEP i, at server i, at a node that we
+ * call (whose password is in a file of its own).
+ */
+#define CRED_TEP(i)	((uint32_t)(i))
+#define CRED_SERVER(i)	((uint32_t)(TEP_MAX + (i)))
+#define CRED_CALL	CRED_SERVER(SERVER_MAX)
+
 struct msg_auth_cred {		/* MSG_AUTH_CRED + fd of the password file */
-	uint32_t	 cred;		/* its number, < TEP_MAX + SERVER_MAX */
+	uint32_t	 cred;		/* its number */
 	uint32_t	 mech;		/* the one mechanism to use */
 	char		 name[NAME_SIZE];
 	char		 host[NAME_SIZE];	/* the peer's address */
+};
+
+/* The ends of a connection: who opened it, to whom. */
+struct call_ends {
+	struct in6_addr	 from, to;
 };
 
 struct msg_auth_start {		/* MSG_AUTH_START, tail: blob */
@@ -270,6 +287,8 @@ struct msg_auth_start {		/* MSG_AUTH_START, tail: blob */
 	uint32_t	 mech;		/* one bit; AUTH_CLIENT: the cred's */
 	uint32_t	 cred;		/* AUTH_CLIENT */
 	uint32_t	 has_blob;	/* AUTH_SERVER: tail is the 1st message */
+	struct call_ends ends;		/* MECH_CALL */
+	char		 name[NAME_SIZE]; /* CRED_CALL: the user to be called */
 };
 
 struct msg_auth_step {		/* MSG_AUTH_STEP, tail: blob */
@@ -299,7 +318,8 @@ struct msg_auth_verdict {	/* MSG_AUTH_VERDICT: success, and of whom */
 	uint32_t	 mech;
 	uint32_t	 cred;		/* AUTH_CLIENT */
 	uint32_t	 mutual;	/* the peer proved itself to us as well */
-	char		 name[NAME_SIZE]; /* AUTH_SERVER: the peer's */
+	struct call_ends ends;		/* MECH_CALL: that were proved */
+	char		 name[NAME_SIZE]; /* the peer's: AUTH_SERVER, CRED_CALL */
 };
 
 struct msg_auth_done {		/* MSG_AUTH_DONE */

@@ -12,6 +12,7 @@ static const struct {
 	{ MECH_DIGEST_MD5,	"DIGEST-MD5",		"digest-md5" },
 	{ MECH_PLAIN,		"PLAIN",		"plain" },
 	{ MECH_GSSAPI,		"GSSAPI",		"gssapi" },
+	{ MECH_CALL,		"SCRAM-SHA-256-PLUS",	NULL },
 };
 #define NMECH	(sizeof(mechs) / sizeof(mechs[0]))
 

@@ -29,10 +29,11 @@ print_setting(FILE *f, const char *what, const char *s)
 	putc('\n', f);
 }
 
+/* what: "password", a file of one, or "passwords" */
 static void
-print_login(FILE *f, const struct conf_login *l)
+print_login(FILE *f, const struct conf_login *l, const char *what)
 {
-	fprintf(f, "\tlogin \"%s\" password ", l->name);
+	fprintf(f, "login \"%s\" %s ", l->name, what);
 	print_string(f, l->password);
 	putc('\n', f);
 }
@@ -81,7 +82,8 @@ print_tep(FILE *f, const struct conf *conf, const struct conf_tep *t,
 	if (!t->local) {
 		fprintf(f, "\tconnect to %s port %u\n", log_in6(&t->connect),
 		    t->port);
-		print_login(f, &t->login);
+		putc('\t', f);
+		print_login(f, &t->login, "password");
 		fprintf(f, "}\n");
 		return;
 	}
@@ -150,6 +152,8 @@ print_user(FILE *f, const struct conf *conf, const struct conf_user *u)
 	for (i = 0; i < u->nprefixes; i++)
 		fprintf(f, "\t\tprefix %s/%d\n", log_in6(&u->prefixes[i].addr),
 		    u->prefixes[i].len);
+	if (u->call)
+		fprintf(f, "\t\tcall\n");
 	fprintf(f, "\t}\n");
 }
 
@@ -171,6 +175,10 @@ print_server(FILE *f, const struct conf *conf)
 	for (i = 0; i < conf->nredirects; i++)
 		fprintf(f, "\tredirect to %s\n",
 		    log_in6(&conf->redirects[i]));
+	if (conf->call.name[0] != '\0') {
+		fprintf(f, "\tcall ");
+		print_login(f, &conf->call, "passwords");
+	}
 	for (i = 0; i < conf->npools; i++)
 		print_pool(f, &conf->pools[i]);
 	for (i = 0; i < conf->nusers; i++)
@@ -179,8 +187,9 @@ print_server(FILE *f, const struct conf *conf)
 }
 
 static void
-print_node(FILE *f, const struct conf_node *n)
+print_node(FILE *f, const struct conf *conf)
 {
+	const struct conf_node *n = &conf->node;
 	uint32_t i;
 
 	fprintf(f, "\nnode {\n");
@@ -188,8 +197,10 @@ print_node(FILE *f, const struct conf_node *n)
 		fprintf(f, "\tserver %s port %u\n",
 		    log_in6(&n->servers[i].addr), n->servers[i].port);
 	fprintf(f, "\tauth %s\n", mech_word(n->mech));
-	if (n->login.name[0] != '\0')
-		print_login(f, &n->login);
+	if (n->login.name[0] != '\0') {
+		putc('\t', f);
+		print_login(f, &n->login, "password");
+	}
 	print_interface(f, n->ifname, n->mtu);
 	if (!IN6_IS_ADDR_UNSPECIFIED(&n->addr))
 		fprintf(f, "\taddress %s\n", log_in6(&n->addr));
@@ -207,6 +218,11 @@ print_node(FILE *f, const struct conf_node *n)
 		putc('\t', f);
 		print_setting(f, "event", n->event);
 	}
+	print_listen(f, conf, ROLE_NODE);
+	if (n->caller[0] != '\0')
+		fprintf(f, "\tcall from \"%s\"\n", n->caller);
+	if (n->offers)
+		fprintf(f, "\taccept offers\n");
 	fprintf(f, "}\n");
 }
 
@@ -237,5 +253,5 @@ conf_print(const struct conf *conf, FILE *f)
 	if (conf->roles & ROLE_SERVER)
 		print_server(f, conf);
 	if (conf->roles & ROLE_NODE)
-		print_node(f, &conf->node);
+		print_node(f, conf);
 }

@@ -630,6 +630,12 @@ check_users(struct check *ck)
 		    u->name[0] == '\0'))
 			fail(ck, &u->at, "%s: an address is reserved for one "
 			    "named user", what);
+		if (u->call && u->mech == MECH_ANONYMOUS)
+			fail(ck, &u->at, "%s: nodes are called that have a "
+			    "name", what);
+		else if (u->call && conf->call.name[0] == '\0')
+			fail(ck, &u->at, "%s: its nodes are to be called, but "
+			    "the server has no \"call login\"", what);
 		if (u->mech == MECH_ANONYMOUS && u->nprefixes > 0)
 			fail(ck, &u->at, "%s: no prefix may be claimed by "
 			    "who is not known", what);
@@ -769,6 +775,17 @@ check_pool_mechs(struct check *ck)
 	}
 }
 
+static int
+calls_anybody(const struct conf *conf)
+{
+	uint32_t i;
+
+	for (i = 0; i < conf->nusers; i++)
+		if (conf->users[i].call)
+			return (1);
+	return (0);
+}
+
 static void
 check_server(struct check *ck)
 {
@@ -783,9 +800,30 @@ check_server(struct check *ck)
 	if (l->lifetime_min > l->lifetime || l->lifetime > l->lifetime_max)
 		fail(ck, at, "server: lifetime %u must be between min %u and "
 		    "max %u", l->lifetime, l->lifetime_min, l->lifetime_max);
+	if (conf->call.name[0] != '\0' && !calls_anybody(conf))
+		fail(ck, at, "server: a call login, but there is no user whose "
+		    "nodes are called");
 	check_fixed(ck);
 	check_mechs(ck);
 	check_pool_mechs(ck);
+}
+
+static void
+check_node_calls(struct check *ck)
+{
+	const struct conf *conf = ck->conf;
+	const struct conf_node *n = &conf->node;
+	int listens = count_listen(conf, ROLE_NODE) > 0;
+
+	if (listens && n->caller[0] == '\0')
+		fail(ck, &n->at, "node: it listens, but there is no \"call "
+		    "from\" to say to whom");
+	if (!listens && n->caller[0] != '\0')
+		fail(ck, &n->at, "node: calls from \"%s\", but it listens on "
+		    "no address", n->caller);
+	if (n->caller[0] != '\0' && conf->secrets[0] == '\0')
+		fail(ck, &n->at, "node: calls from \"%s\", but there is no "
+		    "secrets file to know it by", n->caller);
 }
 
 static void
@@ -807,6 +845,7 @@ check_node(struct check *ck)
 		fail(ck, &n->at, "node: no login");
 	if (n->mech == MECH_GSSAPI)
 		fail(ck, &n->at, "node: auth gssapi is for servers alone");
+	check_node_calls(ck);
 	if (n->idle != 0 && n->table != 0)
 		fail(ck, &n->at, "node: on demand with a route table: nobody "
 		    "can send from an address that is not there yet");
@@ -854,6 +893,8 @@ complete(struct conf *conf)
 		/* Servers and TEPs prove themselves to each other. */
 		if (l->role & ROLE_TEP)
 			mech_add(l->mechs, MECH_SCRAM_SHA_256);
+		if (l->role & ROLE_NODE)
+			mech_add(l->mechs, MECH_CALL);
 	}
 }
 

@@ -38,7 +38,8 @@ struct conf_prefix6 { struct in6_addr addr; int len; };
 struct conf_listen {
 	struct in6_addr	 addr;
 	uint16_t	 port;
-	uint32_t	 role;		/* ROLE_SERVER, ROLE_TEP or both */
+	uint32_t	 role;		/* ROLE_SERVER, ROLE_TEP or both;
+					 * ROLE_NODE alone */
 	uint32_t	 mechs[MECH_MAX];	/* offered, in this order */
 	struct conf_at	 at;
 };
@@ -75,6 +76,7 @@ struct conf_user {
 	uint8_t		 fixed_pools[LEASE_FIXED_MAX]; /* of policy.fixed */
 	uint32_t	 nprefixes;	/* IPv6 it may claim beside its own */
 	struct conf_prefix6 prefixes[CONF_PREFIX_MAX];
+	int		 call;		/* its nodes listen: they are called */
 	struct conf_at	 at;
 };
 
@@ -124,6 +126,9 @@ struct conf_node {
 	uint32_t	 idle;		/* s; on demand: a lease while packets
 					 * are sent; 0: always */
 	char		 event[CONF_PATH_SIZE];	/* script; "": none */
+	char		 caller[NAME_SIZE];	/* the servers' name when they
+						 * call; "": they may not */
+	int		 offers;	/* are taken: unsolicited allocation */
 	struct conf_at	 at;
 };
 
@@ -136,6 +141,8 @@ struct conf {
 	char		 keytab[CONF_PATH_SIZE];	/* of GSSAPI */
 	uint32_t	 server_mechs[MECH_MAX];	/* offered, in this
 							 * order */
+	struct conf_login call;		/* ours at nodes; its passwords, by
+					 * user; name "": none is called */
 	uint32_t	 nredirects;	/* servers where clients are sent */
 	struct in6_addr	 redirects[REDIRECT_MAX];
 	uint32_t	 max_conns, max_source, source_rate;

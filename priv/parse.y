@@ -102,10 +102,11 @@ static void	 node_table(const struct tok *, const struct tok *);
 }
 
 %token	<tok> STRING
-%token	<tok> ADDRESS ALLOW ANONYMOUS AUTH AUTHTIMEOUT CONNECT CONNECTIONS
-%token	<tok> CONTROL DEFAULT DEMAND EVENT EXCLUDE IDLE IDLETIMEOUT INCLUDE INTERFACE KEYTAB
+%token	<tok> ACCEPT ADDRESS ALLOW ANONYMOUS AUTH AUTHTIMEOUT CALL CONNECT
+%token	<tok> CONNECTIONS CONTROL DEFAULT DEMAND EVENT EXCLUDE FROM
+%token	<tok> IDLE IDLETIMEOUT INCLUDE INTERFACE KEYTAB
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
-%token	<tok> ON PASSWORD PERSOURCE POOL PORT PREFIX QUARANTINE
+%token	<tok> OFFERS ON PASSWORD PASSWORDS PERSOURCE POOL PORT PREFIX QUARANTINE
 %token	<tok> REDIRECT REQUESTTIMEOUT ROUTE SECRETS SERVER SOURCERATE STORE
 %token	<tok> SUCCESSPAUSE
 %token	<tok> TABLE TEP TO USER WEIGHT
@@ -235,6 +236,10 @@ serveropt	: LISTEN ON STRING port {
 			    QUARANTINE_CEIL);
 		}
 		| REDIRECT TO STRING		{ add_redirect($3); }
+		| CALL LOGIN STRING PASSWORDS STRING {
+			once(1, $1);
+			set_login(&pc.conf->call, $3, $4, $5);
+		}
 		| POOL STRING '{'		{ pool_begin($2); }
 		    poolopts '}'
 		| USER STRING '{'		{ user_begin($2, NULL, 0); }
@@ -298,6 +303,10 @@ useropt		: POOL STRING			{ user_pool($2); }
 		}
 		| PREFIX STRING			{ user_prefix($2); }
 		| ADDRESS STRING		{ user_address($2); }
+		| CALL {
+			once(2, $1);
+			pc.user->call = 1;
+		}
 		;
 
 tep		: TEP STRING '{'		{ tep_begin($2); }
@@ -402,6 +411,18 @@ nodeopt		: SERVER STRING port		{ node_server($2, $3); }
 			once(1, $1);
 			set_path(pc.conf->node.event, $1, $2);
 		}
+		| LISTEN ON STRING port {
+			add_listen($3, $4, ROLE_NODE);
+		}
+		| SECRETS STRING		{ set_secrets($1, $2); }
+		| CALL FROM STRING {
+			once(1, $1);
+			set_name(pc.conf->node.caller, "server", $3);
+		}
+		| ACCEPT OFFERS {
+			once(1, $1);
+			pc.conf->node.offers = 1;
+		}
 		;
 
 idle		: /* empty */			{ $$ = IDLE_DEFAULT; }
@@ -416,11 +437,13 @@ static const struct keyword {
 	const char	*name;
 	int		 token;
 } keywords[] = {	/* sorted; fewer than 64 (once) */
+	{ "accept",		ACCEPT },
 	{ "address",		ADDRESS },
 	{ "allow",		ALLOW },
 	{ "anonymous",		ANONYMOUS },
 	{ "auth",		AUTH },
 	{ "auth-timeout",	AUTHTIMEOUT },
+	{ "call",		CALL },
 	{ "connect",		CONNECT },
 	{ "connections",	CONNECTIONS },
 	{ "control",		CONTROL },
@@ -428,6 +451,7 @@ static const struct keyword {
 	{ "demand",		DEMAND },
 	{ "event",		EVENT },
 	{ "exclude",		EXCLUDE },
+	{ "from",		FROM },
 	{ "idle",		IDLE },
 	{ "idle-timeout",	IDLETIMEOUT },
 	{ "include",		INCLUDE },
@@ -444,8 +468,10 @@ static const struct keyword {
 	{ "mtu",		MTU },
 	{ "no",			NO },
 	{ "node",		NODE },
+	{ "offers",		OFFERS },
 	{ "on",			ON },
 	{ "password",		PASSWORD },
+	{ "passwords",		PASSWORDS },
 	{ "per-source",		PERSOURCE },
 	{ "pool",		POOL },
 	{ "port",		PORT },
@@ -614,13 +640,13 @@ get_addr6(const struct tok *t, struct in6_addr *addr)
 static uint32_t
 get_mech(const struct tok *t)
 {
-	uint32_t mech;
+	uint32_t mech = mech_bit(t->text);
 
-	if ((mech = mech_bit(t->text)) == 0)
-		fail(t, "auth \"%s\": not a mechanism of ours "
-		    "(scram-sha-256, digest-md5, plain, gssapi, anonymous)",
-		    t->text);
-	return (mech);
+	if (mech_word(mech) != NULL)
+		return (mech);
+	fail(t, "auth \"%s\": not a mechanism of ours "
+	    "(scram-sha-256, digest-md5, plain, gssapi, anonymous)", t->text);
+	return (0);
 }
 
 /* 0: one that was refused already. */
@@ -647,7 +673,10 @@ set_lifetime(void)
 		    l->lifetime : LIFETIME_MAX_DEFAULT;
 }
 
-/* Server and TEP may share a listener; two servers can not. */
+/*
+ * Server and TEP may share a listener; two servers can not, and nobody shares
+ * a node's: who comes there is a server that calls it, and no one else.
+ */
 static void
 add_listen(const struct tok *t, uint32_t port, uint32_t role)
 {
@@ -662,7 +691,10 @@ add_listen(const struct tok *t, uint32_t port, uint32_t role)
 		l = &conf->listen[i];
 		if (l->port != port || !IN6_ARE_ADDR_EQUAL(&l->addr, &addr))
 			continue;
-		if (role == ROLE_SERVER && (l->role & role))
+		if ((l->role ^ role) & ROLE_NODE)
+			fail(t, "listen on %s port %u: the node's calls need "
+			    "an address or a port of their own", t->text, port);
+		else if (role != ROLE_TEP && (l->role & role))
 			fail(t, "listen on %s port %u is given twice", t->text,
 			    port);
 		l->role |= role;

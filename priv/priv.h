@@ -20,9 +20,6 @@
 #include "priv/lease.h"
 #include "tunnel/tunnel.h"
 
-#define CRED_TEP(i)	((uint32_t)(i))		/* our login at remote TEP i */
-#define CRED_SERVER(i)	((uint32_t)(TEP_MAX + (i)))	/* at server i */
-
 /* main.c */
 struct priv {
 	struct event_base	*base;

@@ -1,5 +1,5 @@
 /* Stored keys, and whole exchanges through the real library. */
-/* LINK: auth/sasl.o auth/secrets.o auth/gss.o auth/keytab.o libdstmd.a */
+/* LINK: auth/sasl.o auth/secrets.o auth/calls.o auth/gss.o auth/keytab.o libdstmd.a */
 /* LIBS: -lsasl2 -lgssapi_krb5 -lkrb5 -lcrypto */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include <arpa/inet.h>
 
 #include <openssl/evp.h>
 
@@ -115,8 +117,8 @@ exchange(uint32_t mech, const char *name, const char *password, int tamper)
 	int has;
 
 	memset(&r, 0, sizeof(r));
-	c = sasl_call(mech, name, password, "[2001:db8::1]:3653");
-	s = sasl_serve(mech);
+	c = sasl_call(mech, name, password, "[2001:db8::1]:3653", NULL);
+	s = sasl_serve(mech, NULL);
 	r.server = AUTH_MORE;
 	r.client = sasl_step(c, NULL, 0, a, &n, &has);
 	if (mech == MECH_DIGEST_MD5) {
@@ -260,7 +262,7 @@ test_digest_garbage(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		s = sasl_serve(MECH_DIGEST_MD5);
+		s = sasl_serve(MECH_DIGEST_MD5, NULL);
 		assert_int_equal(sasl_step(s, NULL, 0, out, &n, &has),
 		    AUTH_MORE);
 		/* what the field client needs, without a space */
@@ -294,12 +296,12 @@ test_plain_garbage(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(in) / sizeof(in[0]); i++) {
-		s = sasl_serve(MECH_PLAIN);
+		s = sasl_serve(MECH_PLAIN, NULL);
 		assert_int_equal(sasl_step(s, (const uint8_t *)in[i].text,
 		    in[i].len, out, &n, &has), AUTH_FAILED);
 		sasl_end(s);
 	}
-	s = sasl_serve(MECH_PLAIN);
+	s = sasl_serve(MECH_PLAIN, NULL);
 	assert_int_equal(sasl_step(s, (const uint8_t *)"user\0user\0pencil", 16,
 	    out, &n, &has), AUTH_OK);
 	sasl_end(s);
@@ -319,7 +321,7 @@ test_allowed(void **state)
 	for (i = 0; i < 4; i++) {
 		sasl_allow(all[i]);
 		for (j = 0; j < 4; j++) {
-			s = sasl_serve(all[j]);
+			s = sasl_serve(all[j], NULL);
 			if (i == j)
 				assert_non_null(s);
 			else
@@ -328,9 +330,9 @@ test_allowed(void **state)
 		}
 	}
 	sasl_allow(MECH_STORED | MECH_ANONYMOUS | MECH_GSSAPI);
-	assert_null(sasl_serve(MECH_GSSAPI));	/* no keytab */
+	assert_null(sasl_serve(MECH_GSSAPI, NULL));	/* no keytab */
 	sasl_secrets(secrets_parse(text, sizeof(text) - 1));
-	assert_null(sasl_serve(MECH_DIGEST_MD5));	/* no realm */
+	assert_null(sasl_serve(MECH_DIGEST_MD5, NULL));	/* no realm */
 }
 
 /* Two keys of two services, with a hole between them. */
@@ -389,7 +391,7 @@ test_gss_garbage(void **state)
 		if (i % 2)
 			memcpy(in, "\x60\x81\xfd\x06\x09\x2a\x86\x48\x86\xf7"
 			    "\x12\x01\x02\x02\x01\x00\x6e", 17);
-		assert_non_null(s = sasl_serve(MECH_GSSAPI));
+		assert_non_null(s = sasl_serve(MECH_GSSAPI, NULL));
 		assert_int_equal(sasl_step(s, in, i < 2 ? 0 : sizeof(in), out,
 		    &n, &has), AUTH_FAILED);
 		assert_int_equal(has, 0);
@@ -397,6 +399,93 @@ test_gss_garbage(void **state)
 		    AUTH_FAILED);
 		sasl_end(s);
 	}
+}
+
+/*
+ * A server calls its node: a client and a server of these mechanisms, each
+ * with its own view of the connection.
+ */
+static struct run
+call(uint32_t from, const struct call_ends *c_ends, uint32_t to,
+    const struct call_ends *s_ends)
+{
+	uint8_t a[SASL_BLOB_MAX], b[SASL_BLOB_MAX];
+	struct exchange *c, *s;
+	struct run r;
+	size_t n, m;
+	int has;
+
+	memset(&r, 0, sizeof(r));
+	assert_non_null(c = sasl_call(from, "user", "pencil", "h", c_ends));
+	assert_non_null(s = sasl_serve(to, s_ends));
+	r.client = sasl_step(c, NULL, 0, a, &n, &has);
+	r.server = sasl_step(s, a, n, b, &m, &has);
+	if (r.server == AUTH_MORE)
+		r.client = sasl_step(c, b, m, a, &n, &has);
+	if (r.client == AUTH_MORE && r.server == AUTH_MORE)
+		r.server = sasl_step(s, a, n, b, &m, &has);
+	if (r.server == AUTH_OK) {
+		r.client = sasl_step(c, b, m, a, &n, &has);
+		assert_string_equal(sasl_name(s), "user");
+	}
+	sasl_end(c);
+	sasl_end(s);
+	return (r);
+}
+
+static void
+test_call(void **state)
+{
+	static const char text[] = SEED "user:" PENCIL "\n";
+	struct call_ends ends, back, relay;
+	struct run r;
+
+	(void)state;
+	assert_int_equal(inet_pton(AF_INET6, "2001:db8::1", &ends.from), 1);
+	assert_int_equal(inet_pton(AF_INET6, "2001:db8::5", &ends.to), 1);
+	back.from = ends.to;
+	back.to = ends.from;
+	relay = ends;
+	assert_int_equal(inet_pton(AF_INET6, "2001:db8::6", &relay.to), 1);
+	sasl_secrets(secrets_parse(text, sizeof(text) - 1));
+	sasl_allow(MECH_STORED | MECH_CALL);
+	r = call(MECH_CALL, &ends, MECH_CALL, &ends);
+	assert_int_equal(r.client, AUTH_OK);
+	assert_int_equal(r.server, AUTH_OK);
+	/* piped on to another node, or back to where it came from */
+	r = call(MECH_CALL, &ends, MECH_CALL, &relay);
+	assert_int_equal(r.server, AUTH_FAILED);
+	assert_int_not_equal(r.client, AUTH_OK);
+	r = call(MECH_CALL, &ends, MECH_CALL, &back);
+	assert_int_equal(r.server, AUTH_FAILED);
+	/* a login made a call of, and a call a login */
+	r = call(MECH_SCRAM_SHA_256, NULL, MECH_CALL, &ends);
+	assert_int_equal(r.server, AUTH_FAILED);
+	r = call(MECH_CALL, &ends, MECH_SCRAM_SHA_256, NULL);
+	assert_int_equal(r.server, AUTH_FAILED);
+	/* nobody is called who does not offer it */
+	sasl_allow(MECH_STORED);
+	assert_null(sasl_serve(MECH_CALL, &ends));
+}
+
+static void
+test_calls(void **state)
+{
+	static const char text[] = "# nodes\nbob:se:cret\nalice:pencil\r\n\n"
+	    "nobody\n:none\nempty:\nanonymous:x\ntwice:a\ntwice:b\n"
+	    "bad name:x\nlast:one";
+	struct calls *c = calls_parse(text, sizeof(text) - 1);
+
+	(void)state;
+	assert_int_equal(calls_count(c), 3);
+	assert_string_equal(calls_get(c, "alice"), "pencil");
+	assert_string_equal(calls_get(c, "bob"), "se:cret");
+	assert_string_equal(calls_get(c, "last"), "one");
+	assert_null(calls_get(c, "twice"));
+	assert_null(calls_get(c, "nobody"));
+	assert_null(calls_get(NULL, "alice"));
+	calls_free(c);
+	calls_free(NULL);
 }
 
 static void
@@ -412,7 +501,8 @@ test_iterations(void **state)
 
 	(void)state;
 	for (i = 0; i < 5; i++) {
-		c = sasl_call(MECH_SCRAM_SHA_256, "user", "pencil", "h");
+		c = sasl_call(MECH_SCRAM_SHA_256, "user", "pencil", "h",
+		    NULL);
 		assert_int_equal(sasl_step(c, NULL, 0, out, &n, &has),
 		    AUTH_MORE);
 		out[n] = '\0';
@@ -430,7 +520,7 @@ static void
 test_anonymous(void **state)
 {
 	uint8_t out[SASL_BLOB_MAX];
-	struct exchange *s = sasl_serve(MECH_ANONYMOUS);
+	struct exchange *s = sasl_serve(MECH_ANONYMOUS, NULL);
 	size_t n;
 	int has;
 
@@ -439,8 +529,8 @@ test_anonymous(void **state)
 	    AUTH_OK);
 	assert_string_equal(sasl_name(s), "anonymous");
 	sasl_end(s);
-	assert_null(sasl_serve(0x8000));
-	assert_null(sasl_serve(MECH_STORED | MECH_ANONYMOUS));
+	assert_null(sasl_serve(0x8000, NULL));
+	assert_null(sasl_serve(MECH_STORED | MECH_ANONYMOUS, NULL));
 }
 
 int
@@ -457,6 +547,7 @@ main(void)
 		cmocka_unit_test(test_plain_garbage),
 		cmocka_unit_test(test_allowed), cmocka_unit_test(test_keytab),
 		cmocka_unit_test(test_gss_garbage),
+		cmocka_unit_test(test_call), cmocka_unit_test(test_calls),
 	};
 
 	sasl_setup();
