@@ -386,8 +386,12 @@ sasl_allow(uint32_t mechs)
 
 	allowed = mechs;
 	allowed_names[0] = '\0';
+	/* The library knows a mechanism with a binding by the one without. */
+	if (mechs & MECH_CALL)
+		mechs |= MECH_SCRAM_SHA_256;
 	for (bit = 1; bit <= mechs && bit != 0; bit <<= 1) {
-		if ((mechs & bit) == 0 || mech_name(bit) == NULL)
+		if ((mechs & bit) == 0 || mech_name(bit) == NULL ||
+		    bit == MECH_CALL)
 			continue;
 		strlcat(allowed_names, mech_name(bit), sizeof(allowed_names));
 		strlcat(allowed_names, " ", sizeof(allowed_names));

@@ -20,12 +20,14 @@
 
 #define PATIENCE	30		/* s, for the next part of an answer */
 
-enum command { SHOW, UP, DOWN, RENEW, RELEASE, DRAIN, LOG, PASSWD, HELP };
+enum command {
+	SHOW, UP, DOWN, RENEW, RELEASE, DRAIN, ALLOCATE, LOG, PASSWD, HELP
+};
 
 static const char *const	 commands[] = {
 	[SHOW] = "show", [UP] = "up", [DOWN] = "down", [RENEW] = "renew",
-	[RELEASE] = "release", [DRAIN] = "drain", [LOG] = "log",
-	[PASSWD] = "passwd", [HELP] = "help", NULL
+	[RELEASE] = "release", [DRAIN] = "drain", [ALLOCATE] = "allocate",
+	[LOG] = "log", [PASSWD] = "passwd", [HELP] = "help", NULL
 };
 static const char *const	 shows[] = {	/* from SHOW_LEASES on */
 	"leases", "pools", "sessions", "tunnels", "processes", "node",
@@ -51,6 +53,7 @@ usage(FILE *f)
 	    "       up|down|renew\n"
 	    "       release [address]\n"
 	    "       drain [new|all|off]\n"
+	    "       allocate user|IPv6-address\n"
 	    "       log verbose|brief\n"
 	    "       passwd [-d] [-f file] [-r realm] name\n");
 	exit(f == stdout ? 0 : 2);
@@ -144,6 +147,8 @@ on_end(struct msglink *l, struct msg *m)
 		begin();
 		if (showing != 0)
 			printer->end();
+		else if (me.text[0] != '\0')
+			printf("%s\n", word_name(me.text, sizeof(me.text)));
 		status = 0;
 	} else
 		warnx("%s", me.text);
@@ -214,6 +219,7 @@ struct request {
 		struct msg_ctl_release	 release;
 		struct msg_ctl_drain	 drain;
 		struct msg_ctl_order	 order;
+		struct msg_ctl_allocate	 allocate;
 		struct msg_verbose	 verbose;
 	}		 body;
 	size_t		 size;
@@ -273,6 +279,20 @@ parse_request(enum command command, int argc, char *argv[],
 		req->body.drain.drain = argc == 1 ? DRAIN_NEW :
 		    find_word(argv[1], drains);
 		req->size = sizeof(req->body.drain);
+		break;
+	case ALLOCATE:
+		if (strchr(argv[1], ':') == NULL ? !name_valid(argv[1]) :
+		    inet_pton(AF_INET6, argv[1], &req->body.allocate.v6) !=
+		    1) {
+			warnx("%s: neither a user nor an IPv6 address",
+			    argv[1]);
+			usage(stderr);
+		}
+		if (strchr(argv[1], ':') == NULL)
+			strlcpy(req->body.allocate.name, argv[1],
+			    sizeof(req->body.allocate.name));
+		req->type = MSG_CTL_ALLOCATE;
+		req->size = sizeof(req->body.allocate);
 		break;
 	case LOG:
 		req->type = MSG_CTL_VERBOSE;

@@ -38,7 +38,7 @@ const char	*word_role(uint32_t);		/* ROLE_* */
 const char	*word_kind(uint32_t);		/* enum conn_kind */
 const char	*word_drain(uint32_t);		/* enum drain */
 const char	*word_drop(uint32_t);		/* enum tunnel_drop */
-#define WORD_SIZE	NODE_TEXT	/* of the longest text */
+#define WORD_SIZE	128		/* of the longest text */
 /* A text of a message, ended; NULL where it is empty. One static buffer. */
 const char	*word_name(const char *, size_t);
 /*

@@ -60,6 +60,7 @@ word_kind(uint32_t kind)
 		[CONN_ACCEPTED] = "client",
 		[CONN_TO_TEP] = "to-tep",
 		[CONN_TO_SERVER] = "to-server",
+		[CONN_TO_NODE] = "to-node",
 	};
 
 	return (word(words, COUNT(words), kind));

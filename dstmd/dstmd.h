@@ -131,6 +131,11 @@ enum msg_type {
 	MSG_LEASE_REQUEST,	/* session > priv */
 	MSG_LEASE_REPLY,	/* priv > session */
 	MSG_LEASE_DELETE,	/* priv > session: tell this node, 2.3 */
+	MSG_LEASE_OFFER,	/* priv > session: offer it to this node, 2 */
+
+	/* our server's calls of nodes */
+	MSG_CALL,		/* priv > session */
+	MSG_CALL_DONE,		/* session > priv */
 
 	/* our server's requests to a TEP on another host */
 	MSG_TEP_CONF,		/* priv > session: keep a connection to it */
@@ -146,6 +151,9 @@ enum msg_type {
 	MSG_NODE_STOPPED,	/* session > priv */
 	MSG_NODE_LEASE,		/* session > priv: granted or renewed */
 	MSG_NODE_DELETE,	/* session > priv: the server took it back */
+	MSG_NODE_TAKEN,		/* priv > session: so it did, in a call */
+	MSG_NODE_OFFER,		/* session > priv: the server offers one */
+	MSG_NODE_REJECT,	/* priv > session: it is not wanted */
 	MSG_NODE_NOTE,		/* session > priv: for dstmctl alone */
 
 	/* store */
@@ -178,6 +186,7 @@ enum msg_type {
 	MSG_CTL_VERBOSE,	/* dstmctl > priv */
 	MSG_CTL_DRAIN,		/* dstmctl > priv */
 	MSG_CTL_ORDER,		/* dstmctl > priv: to the node */
+	MSG_CTL_ALLOCATE,	/* dstmctl > priv: offer a lease to a node */
 	MSG_CTL_LEASE,		/* priv > dstmctl */
 	MSG_CTL_POOL,		/* priv > dstmctl */
 	MSG_CTL_SESSION,	/* priv > dstmctl */
@@ -236,8 +245,9 @@ struct msg_conn {		/* MSG_CONN_READY, MSG_CONN_CLOSE */
 
 struct msg_dial {		/* MSG_DIAL */
 	struct conn_ref	 conn;
-	uint32_t	 kind;		/* CONN_TO_TEP, CONN_TO_SERVER */
-	uint32_t	 index;		/* of the TEP or server, as configured */
+	uint32_t	 kind;		/* CONN_TO_* */
+	uint32_t	 index;		/* of the TEP or server, as configured;
+					 * of the call */
 };
 
 /*
@@ -325,7 +335,8 @@ struct msg_auth_verdict {	/* MSG_AUTH_VERDICT: success, and of whom */
 struct msg_auth_done {		/* MSG_AUTH_DONE */
 	struct conn_ref	 conn;
 	uint32_t	 ok;		/* 0: authenticated, but not wanted here */
-	uint32_t	 is_server;	/* the peer is a DSTM server, we its TEP */
+	uint32_t	 role;		/* ours for it: ROLE_SERVER of a node,
+					 * ROLE_TEP or ROLE_NODE of a server */
 	char		 name[NAME_SIZE];
 };
 
@@ -352,8 +363,8 @@ struct msg_lease_request {	/* MSG_LEASE_REQUEST */
 
 /*
  * MSG_LEASE_REPLY. status is a TSP code (tsp.h); the rest is valid with
- * STATUS_OK alone. MSG_LEASE_DELETE uses the same struct, with req and
- * status 0: the draft's 4.3, to the node.
+ * STATUS_OK alone. MSG_LEASE_DELETE and MSG_LEASE_OFFER use the same struct,
+ * with req and status 0: the draft's 4.3 and its unsolicited allocation.
  */
 struct msg_lease_reply {
 	struct conn_ref	 conn;
@@ -365,6 +376,22 @@ struct msg_lease_reply {
 	struct in6_addr	 v6;		/* node's */
 	struct in_addr	 tep4;
 	struct in6_addr	 tep6;
+};
+
+/*
+ * Calls. Each MSG_CALL has one MSG_CALL_DONE, after which its number is free.
+ */
+#define CALL_MAX	32		/* at one time */
+
+struct msg_call {		/* MSG_CALL */
+	uint32_t	 call;		/* its number, < CALL_MAX */
+	char		 name[NAME_SIZE];	/* the user whose node it is */
+	struct msg_lease_reply body;	/* op: OP_DELETE; OP_CREATE, an offer */
+};
+
+struct msg_call_done {		/* MSG_CALL_DONE */
+	uint32_t	 call;
+	uint32_t	 status;	/* the node's answer; 0: there was none */
 };
 
 /*
@@ -407,6 +434,7 @@ struct msg_node_conf {		/* MSG_NODE_CONF */
 	uint32_t	 mech;
 	uint32_t	 cred;		/* the first server's; + i the others' */
 	uint32_t	 lifetime;	/* s, wanted; 0: the server's default */
+	uint32_t	 offers;	/* are taken, if the parent agrees */
 	struct in6_addr	 servers[SERVER_MAX];	/* a redirect goes to no other */
 };
 
@@ -424,7 +452,7 @@ struct msg_node_lease {		/* MSG_NODE_LEASE */
 	struct in6_addr	 tep6;
 };
 
-struct msg_node_delete {	/* MSG_NODE_DELETE */
+struct msg_node_delete {	/* MSG_NODE_DELETE, _TAKEN, _OFFER, _REJECT */
 	struct conn_ref	 conn;
 	struct in_addr	 v4;
 };
@@ -578,6 +606,11 @@ struct msg_ctl_order {		/* MSG_CTL_ORDER */
 	uint32_t	 order;		/* enum order */
 };
 
+struct msg_ctl_allocate {	/* MSG_CTL_ALLOCATE */
+	struct in6_addr	 v6;		/* where it is, if name is "" */
+	char		 name[NAME_SIZE];	/* its user */
+};
+
 enum ctl_lease_state {		/* what SHOW_LEASES tells */
 	CTL_RESERVED = 1, CTL_BOUND, CTL_CLOSING, CTL_QUARANTINE
 };
@@ -687,7 +720,8 @@ struct msg_ctl_node {		/* addresses and times of a lease: if bound */
 
 struct msg_ctl_end {
 	uint32_t	 ok;
-	char		 text[128];	/* what went wrong, for a person */
+	char		 text[128];	/* what went wrong, or was done, for a
+					 * person */
 };
 
 /* log.c */

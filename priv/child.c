@@ -326,6 +326,22 @@ send_secrets(struct child *c)
 		send_fd(c, MSG_AUTH_SECRETS, conf->secrets, NULL, 0);
 	if (conf->keytab[0] != '\0')
 		send_fd(c, MSG_AUTH_KEYTAB, conf->keytab, NULL, 0);
+	if (conf->call.name[0] != '\0')
+		send_fd(c, MSG_AUTH_CALLS, conf->call.password, NULL, 0);
+}
+
+/* Our name at nodes; each has a password of its own. */
+static void
+send_call_cred(struct child *c)
+{
+	struct msg_auth_cred m;
+
+	memset(&m, 0, sizeof(m));
+	m.cred = CRED_CALL;
+	m.mech = MECH_CALL;
+	strlcpy(m.name, priv.conf->call.name, sizeof(m.name));
+	strlcpy(m.host, "dstmd.invalid", sizeof(m.host));
+	msg_send(c->link, MSG_AUTH_CRED, -1, &m, sizeof(m), NULL, 0);
 }
 
 static void
@@ -340,6 +356,8 @@ configure_auth(struct child *c)
 		m.mechs |= mech_set(conf->listen[i].mechs);
 	msg_put(c->link, MSG_AUTH_CONF, &m, sizeof(m));
 	send_secrets(c);
+	if (conf->call.name[0] != '\0')
+		send_call_cred(c);
 	for (i = 0; i < conf->nteps; i++)
 		if (!conf->teps[i].local)
 			send_cred(c, CRED_TEP(i), MECH_SCRAM_SHA_256,
@@ -374,6 +392,7 @@ configure_session_peers(struct child *c)
 		node.mech = conf->node.mech;
 		node.cred = CRED_SERVER(0);
 		node.lifetime = conf->node.lifetime;
+		node.offers = (uint32_t)conf->node.offers;
 		for (i = 0; i < conf->node.nservers; i++)
 			node.servers[i] = conf->node.servers[i].addr;
 		msg_put(c->link, MSG_NODE_CONF, &node, sizeof(node));
@@ -573,6 +592,7 @@ child_lost(struct child *c)
 	case PROC_SESSION:
 		conn_drop_all();
 		server_teps_lost();
+		call_session_lost();
 		break;
 	case PROC_TUNNEL:
 		plane_tun_attach(NULL);
@@ -698,6 +718,7 @@ child_ready(struct msglink *l, struct msg *m)
 		break;
 	case PROC_SESSION:
 		node_session_up();
+		call_session_up();
 		break;
 	default:
 		break;

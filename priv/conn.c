@@ -154,6 +154,7 @@ static int
 dial_target(const struct msg_dial *md, struct sockaddr_in6 *to)
 {
 	const struct conf *conf = priv.conf;
+	const struct lease_owner *node;
 
 	memset(to, 0, sizeof(*to));
 	to->sin6_family = AF_INET6;
@@ -169,7 +170,31 @@ dial_target(const struct msg_dial *md, struct sockaddr_in6 *to)
 		to->sin6_port = htons(conf->node.servers[md->index].port);
 		return (0);
 	}
+	if (md->kind == CONN_TO_NODE &&
+	    (node = call_target(md->index)) != NULL) {
+		to->sin6_addr = node->v6;
+		to->sin6_port = htons(TSP_PORT);
+		return (0);
+	}
 	return (-1);
+}
+
+/*
+ * Where we call from: a node where it is told to, a server where its nodes
+ * know it, the first address that it listens on. ::, anywhere.
+ */
+static struct in6_addr
+dial_source(const struct pconn *c)
+{
+	const struct conf *conf = priv.conf;
+	uint32_t i;
+
+	if (c->kind == CONN_TO_SERVER)
+		return (conf->node.addr);
+	for (i = 0; c->kind == CONN_TO_NODE && i < conf->nlisten; i++)
+		if (conf->listen[i].role & ROLE_SERVER)
+			return (conf->listen[i].addr);
+	return (in6addr_any);
 }
 
 /* A socket that connects: to what is configured, nowhere else. */
@@ -182,14 +207,12 @@ dial_socket(struct pconn *c, const struct sockaddr_in6 *to)
 	fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return (-1);
-	if (c->kind == CONN_TO_SERVER &&
-	    !IN6_IS_ADDR_UNSPECIFIED(&priv.conf->node.addr)) {
-		memset(&from, 0, sizeof(from));
-		from.sin6_family = AF_INET6;
-		from.sin6_addr = priv.conf->node.addr;
-		if (bind(fd, (struct sockaddr *)&from, sizeof(from)) == -1)
-			goto fail;
-	}
+	memset(&from, 0, sizeof(from));
+	from.sin6_family = AF_INET6;
+	from.sin6_addr = dial_source(c);
+	if (!IN6_IS_ADDR_UNSPECIFIED(&from.sin6_addr) &&
+	    bind(fd, (struct sockaddr *)&from, sizeof(from)) == -1)
+		goto fail;
 	if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) == -1 &&
 	    errno != EINPROGRESS)
 		goto fail;
@@ -250,6 +273,34 @@ node_user(const struct msg_auth_verdict *mv)
 	return (policy.npools + policy.nfixed > 0 ? u : NULL);
 }
 
+/* Was it for this very connection that the call was proved? */
+static int
+ends_match(const struct in6_addr *from, const struct in6_addr *to,
+    const struct call_ends *ends)
+{
+	return (IN6_ARE_ADDR_EQUAL(from, &ends->from) &&
+	    IN6_ARE_ADDR_EQUAL(to, &ends->to));
+}
+
+/* One of our node's servers calls it: by its name, and from its address. */
+static int
+verdict_called(struct pconn *c, const struct msg_auth_verdict *mv)
+{
+	const struct conf_node *n = &priv.conf->node;
+	uint32_t i;
+
+	for (i = 0; i < n->nservers; i++)
+		if (IN6_ARE_ADDR_EQUAL(&n->servers[i].addr, &c->peer))
+			c->caller = 1;
+	if (c->caller && mv->mech == MECH_CALL && mv->mutual &&
+	    strcmp(mv->name, n->caller) == 0 &&
+	    ends_match(&c->peer, &c->local, &mv->ends))
+		return (0);
+	log_warnx("%s from %s may not call this node", mv->name,
+	    log_in6(&c->peer));
+	return (-1);
+}
+
 /* A peer that came to us: is it somebody whom this listener serves? */
 static int
 verdict_accepted(struct pconn *c, const struct msg_auth_verdict *mv)
@@ -262,6 +313,8 @@ verdict_accepted(struct pconn *c, const struct msg_auth_verdict *mv)
 	if (mv->mech == MECH_ANONYMOUS ? strcmp(mv->name, "anonymous") != 0 :
 	    !name_valid(mv->name))
 		return (-1);
+	if (listener->role & ROLE_NODE)
+		return (verdict_called(c, mv));
 	/* What a listener of both offers is for the one or for the other. */
 	if ((listener->role & ROLE_TEP) && mv->mutual &&
 	    mv->mech == MECH_SCRAM_SHA_256)
@@ -278,6 +331,17 @@ verdict_accepted(struct pconn *c, const struct msg_auth_verdict *mv)
 	return (0);
 }
 
+/* The node of the user whose password it was, by this connection? */
+static int
+verdict_node(const struct pconn *c, const struct msg_auth_verdict *mv)
+{
+	const struct lease_owner *node = call_target(c->index);
+
+	return (node != NULL && strcmp(node->name, mv->name) == 0 &&
+	    IN6_ARE_ADDR_EQUAL(&node->v6, &c->peer) &&
+	    ends_match(&c->local, &c->peer, &mv->ends) ? 0 : -1);
+}
+
 /* A peer that we called: it must be the one that this login is for. */
 static int
 verdict_dialled(const struct pconn *c, const struct msg_auth_verdict *mv)
@@ -286,7 +350,12 @@ verdict_dialled(const struct pconn *c, const struct msg_auth_verdict *mv)
 
 	if (c->kind == CONN_TO_TEP)
 		cred = CRED_TEP(c->index);
-	else {
+	else if (c->kind == CONN_TO_NODE) {
+		cred = CRED_CALL;
+		mech = MECH_CALL;
+		if (verdict_node(c, mv) == -1)
+			return (-1);
+	} else {
 		cred = CRED_SERVER(c->index);
 		mech = priv.conf->node.mech;
 	}
@@ -352,7 +421,8 @@ conn_verdict(struct msglink *l, struct msg *m)
 		strlcpy(c->name, mv.name, sizeof(c->name));
 		strlcpy(done.name, mv.name, sizeof(done.name));
 		done.ok = 1;
-		done.is_server = c->server != NULL;
+		done.role = c->server != NULL ? ROLE_TEP : c->caller ?
+		    ROLE_NODE : ROLE_SERVER;
 		if (c->server != NULL)
 			end_earlier(c);
 	}

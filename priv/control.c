@@ -37,6 +37,7 @@ static void	 control_release(struct msglink *, struct msg *);
 static void	 control_verbose(struct msglink *, struct msg *);
 static void	 control_drain(struct msglink *, struct msg *);
 static void	 control_order(struct msglink *, struct msg *);
+static void	 control_allocate(struct msglink *, struct msg *);
 static void	 control_walk(struct control *);
 
 static const struct msg_rule control_rules[] = {
@@ -50,19 +51,26 @@ static const struct msg_rule control_rules[] = {
 	    0, 0, control_drain },
 	{ MSG_CTL_ORDER, MSG_FROM(PROC_CONTROL), sizeof(struct msg_ctl_order),
 	    0, 0, control_order },
+	{ MSG_CTL_ALLOCATE, MSG_FROM(PROC_CONTROL),
+	    sizeof(struct msg_ctl_allocate), 0, 0, control_allocate },
 };
 
 static void
-control_end(struct control *c, const char *error)
+control_say(struct control *c, int ok, const char *text)
 {
 	struct msg_ctl_end m;
 
 	memset(&m, 0, sizeof(m));
-	m.ok = error == NULL;
-	if (error != NULL)
-		strlcpy(m.text, error, sizeof(m.text));
+	m.ok = (uint32_t)ok;
+	strlcpy(m.text, text, sizeof(m.text));
 	c->show = 0;
 	msg_put(c->link, MSG_CTL_END, &m, sizeof(m));
+}
+
+static void
+control_end(struct control *c, const char *error)
+{
+	control_say(c, error == NULL, error != NULL ? error : "");
 }
 
 static void
@@ -527,6 +535,31 @@ control_order(struct msglink *l, struct msg *m)
 	else
 		why = orders[mo.order]();
 	control_end(msglink_arg(l), why);
+}
+
+static void
+control_allocated(void *arg, int ok, const char *text)
+{
+	struct control *c = control_from(arg);
+
+	if (c != NULL)
+		control_say(c, ok, text);
+}
+
+static void
+control_allocate(struct msglink *l, struct msg *m)
+{
+	struct control *c = msglink_arg(l);
+	struct msg_ctl_allocate ma;
+	const char *why = "this daemon is no server: it leases nothing";
+
+	memcpy(&ma, m->data, sizeof(ma));
+	ma.name[NAME_MAX_LEN] = '\0';
+	if (server_engine() != NULL)
+		why = offer_make(ma.name, &ma.v6, control_allocated,
+		    control_cookie(c));
+	if (why != NULL)
+		control_end(c, why);
 }
 
 static void

@@ -202,6 +202,7 @@ lease_action(struct lease_engine *e, enum lease_dest dest,
 	a->v4 = w->reply.v4;
 	a->v6 = w->reply.v6;
 	a->tep = w->tep;
+	a->owner = w->owner;
 	if (w->pending != NULL) {
 		w->pending->taken = 1;
 		a->seq = w->pending->seq;
@@ -341,6 +342,9 @@ lease_tell_node(struct lease_engine *e, struct lease *l)
 
 	fill_reply(&w->reply, l);
 	w->reply.conn = l->conn;
+	w->owner.mech = l->user->mech;
+	strlcpy(w->owner.name, l->user->name, sizeof(w->owner.name));
+	w->owner.v6 = l->v6;
 }
 
 void

@@ -118,6 +118,7 @@ struct work {
 	uint32_t		 tep;		/* LA_TEP_* */
 	uint64_t		 job;
 	struct msg_lease_reply	 reply;
+	struct lease_owner	 owner;		/* LA_NODE_DEL */
 };
 TAILQ_HEAD(work_queue, work);
 

@@ -38,6 +38,27 @@ lease_walk(const struct lease_engine *e, int64_t now, struct in_addr after,
 	return (1);
 }
 
+int
+lease_last(const struct lease_engine *e, struct lease_owner *o)
+{
+	struct lease *l, *last = NULL;
+
+	RB_FOREACH(l, lease_tree, (struct lease_tree *)(uintptr_t)&e->tree) {
+		if (l->user == NULL || !l->known ||
+		    (last != NULL && l->since < last->since))
+			continue;
+		if (o->name[0] != '\0' ? owner_same_user(l, o) :
+		    IN6_ARE_ADDR_EQUAL(&l->v6, &o->v6))
+			last = l;
+	}
+	if (last == NULL)
+		return (-1);
+	o->mech = last->user->mech;
+	strlcpy(o->name, last->user->name, sizeof(o->name));
+	o->v6 = last->v6;
+	return (0);
+}
+
 static void
 check(int ok, const char *what, const struct lease *l)
 {

@@ -51,7 +51,7 @@ struct lease_policy {
 };
 
 struct lease_ask {
-	struct conn_ref	 conn;
+	struct conn_ref	 conn;		/* an id of CONN_MAX: the caller's */
 	uint32_t	 req;
 	uint32_t	 op;		/* enum lease_op */
 	uint32_t	 has_v4;
@@ -68,8 +68,8 @@ enum lease_action_type {
 	LA_TEP_SYNC,	/* .tep has been told of all its leases: whatever
 			 * else it has of us is nobody's. No answer awaited */
 	LA_STORE,	/* make .rec durable, as .seq */
-	LA_NODE_DEL	/* tell the node on .reply.conn (gen 0: none known)
-			 * that its lease is over: .reply */
+	LA_NODE_DEL	/* tell the node of .owner, on .reply.conn (gen 0:
+			 * none known), that its lease is over: .reply */
 };
 
 /* Who carries an action out: each has a queue, so that none waits for another. */
@@ -89,6 +89,7 @@ struct lease_action {
 	struct in_addr	 v4;
 	struct in6_addr	 v6;
 	struct msg_lease_reply reply;
+	struct lease_owner owner;
 	struct lease_rec rec;
 };
 
@@ -234,6 +235,12 @@ void	 lease_pool_stats(const struct lease_engine *, uint32_t pool,
 uint32_t lease_conn_count(const struct lease_engine *, struct conn_ref);
 /* Has this owner a lease, or is one being made for it? 1 or 0. */
 int	 lease_is_held(struct lease_engine *, const struct lease_owner *);
+/*
+ * Where the node of a user was when it got its latest lease, or who was
+ * there: the owner that has this name (mech, name) or, with name "", this
+ * address. 0, or -1 none is known. A walk.
+ */
+int	 lease_last(const struct lease_engine *, struct lease_owner *);
 /* Is this address one that the pools lease? 1 or 0. */
 int	 lease_in_pools(const struct lease_engine *, struct in_addr);
 /* For tests and the simulator: fatal (abort) where an invariant fails. */

@@ -110,6 +110,8 @@ check_secrets(const struct conf *conf)
 		check_secret(conf->secrets);
 	if (conf->keytab[0] != '\0')
 		check_secret(conf->keytab);
+	if (conf->call.name[0] != '\0')
+		check_secret(conf->call.password);
 	for (i = 0; i < conf->nteps; i++)
 		if (!conf->teps[i].local)
 			check_secret(conf->teps[i].login.password);
@@ -210,6 +212,7 @@ enter_sandbox(const struct conf *conf)
 	memset(paths, 0, sizeof(paths));
 	add_path(paths, &n, conf->secrets, 1, "r");
 	add_path(paths, &n, conf->keytab, 1, "r");
+	add_path(paths, &n, conf->call.password, 1, "r");
 	for (i = 0; i < conf->nteps; i++) {
 		if (conf->teps[i].local)
 			continue;
@@ -295,6 +298,7 @@ run(int verbose)
 	    priv.conf->roles & ROLE_TEP ? ", TEP" : "",
 	    priv.conf->roles & ROLE_NODE ? ", node" : "");
 	server_init();
+	call_init();
 	node_init();
 	tep_init();
 	control_start();

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dstmd/tsp.h"
 #include "priv/netlink.h"
 #include "priv/priv.h"
 
@@ -416,6 +417,97 @@ node_delete(struct msglink *l, struct msg *m)
 	    state != NODE_UP || md.v4.s_addr != held.v4.s_addr)
 		return;
 	node_unconfigure(EVENT_LOST, "the server took it back");
+}
+
+/*
+ * An unsolicited allocation is no more than a hint: the lease is got by our
+ * own request for that address, from the server as we know it. NULL: it is
+ * taken, else why not.
+ */
+static const char *
+offer_take(struct in_addr v4)
+{
+	if (!node_conf()->offers)
+		return ("the configuration takes none");
+	if (!in_usable(v4))
+		return ("not an address for a node");
+	if (state != NODE_IDLE && state != NODE_WANTED)
+		return (state == NODE_UP ? "a lease is held already" :
+		    "this node is down");
+	has_hint = 1;
+	hint = v4;
+	if (state == NODE_IDLE)
+		node_want();
+	else
+		node_start();
+	return (NULL);
+}
+
+static int
+node_offered(struct in_addr v4, const struct in6_addr *by)
+{
+	const char *why;
+
+	if (state == NODE_UP && held.v4.s_addr == v4.s_addr)
+		return (0);
+	why = offer_take(v4);
+	log_info("server %s offers %s: %s", log_in6(by), log_in(v4),
+	    why == NULL ? "taken" : why);
+	return (why == NULL ? 0 : -1);
+}
+
+/* On the connection that we keep. */
+void
+node_offer(struct msglink *l, struct msg *m)
+{
+	struct msg_node_delete mo;
+	const struct pconn *c;
+
+	memcpy(&mo, m->data, sizeof(mo));
+	c = conn_find(mo.conn);
+	if (c == NULL || c->kind != CONN_TO_SERVER || !c->authenticated)
+		return;
+	if (node_offered(mo.v4, &c->peer) == -1)
+		msg_put(l, MSG_NODE_REJECT, &mo, sizeof(mo));
+}
+
+/* A delete in a call: 308 where it is not about the lease that we hold. */
+static uint32_t
+call_delete(const struct pconn *c, const struct msg_lease_request *req)
+{
+	struct msg_node_delete m;
+
+	if (state != NODE_UP || req->v4.s_addr != held.v4.s_addr ||
+	    !IN6_ARE_ADDR_EQUAL(&req->v6, &held.v6))
+		return (STATUS_UNAVAILABLE);
+	log_info("server %s calls: %s is taken back", log_in6(&c->peer),
+	    log_in(req->v4));
+	memset(&m, 0, sizeof(m));
+	m.conn = c->ref;
+	m.v4 = req->v4;
+	node_unconfigure(EVENT_LOST, "the server took it back");
+	msg_put(child_link(PROC_SESSION), MSG_NODE_TAKEN, &m, sizeof(m));
+	return (STATUS_OK);
+}
+
+void
+node_call(const struct pconn *c, const struct msg_lease_request *req)
+{
+	struct msg_lease_reply body;
+	uint32_t status = STATUS_FORMAT;
+
+	if (req->op == OP_DELETE)
+		status = call_delete(c, req);
+	else if (req->op == OP_CREATE && IN6_ARE_ADDR_EQUAL(&req->v6,
+	    &c->local))
+		status = node_offered(req->v4, &c->peer) == 0 ? STATUS_OK :
+		    STATUS_UNAVAILABLE;
+	else if (req->op == OP_CREATE)
+		status = STATUS_IPV6;
+	memset(&body, 0, sizeof(body));
+	body.v4 = req->v4;
+	body.v6 = req->v6;
+	server_reply(req, status, &body);
 }
 
 void

@@ -74,6 +74,7 @@ struct pconn {
 	const struct conf_user	*user;	/* a node of ours */
 	const struct conf_peer	*server; /* a server that our TEP obeys */
 	uint32_t	 tep;		/* that TEP */
+	int		 caller;	/* a server that calls our node */
 	int64_t		 since_ms;
 };
 
@@ -109,6 +110,36 @@ void	 server_drain(uint32_t);
 uint32_t server_draining(void);
 struct lease_engine	*server_engine(void);	/* NULL: not a server */
 
+/* The one identity of who logged in by that mechanism. */
+uint32_t lease_identity(uint32_t);
+
+/* call.c: nodes of ours that have no connection to us */
+void	 call_init(void);
+int	 call_may(const struct lease_owner *);	/* is it called? 1 or 0 */
+/* Tells it, where it may: body.op OP_DELETE, or OP_CREATE, an offer. */
+void	 call_node(const struct lease_owner *, const struct msg_lease_reply *);
+/* Who is called by that number now, or NULL: nobody. */
+const struct lease_owner *call_target(uint32_t);
+void	 call_done(struct msglink *, struct msg *);
+void	 call_session_up(void);
+void	 call_session_lost(void);
+
+/* offer.c: unsolicited allocation */
+typedef void	(*offer_cb)(void *, int ok, const char *text);
+/*
+ * To the user of that name or, where it is "", who is at that address: NULL it
+ * is under way and the callback will be called once, else why not.
+ */
+const char *offer_make(const char *, const struct in6_addr *, offer_cb,
+	    void *);
+/* The engine's reply to an ask of ours: on connection CONN_MAX. */
+void	 offer_reply(const struct msg_lease_reply *);
+/* A node that was called about that address has answered so. */
+void	 offer_answered(struct in_addr, uint32_t status);
+/* A node's own request, before the engine gets it. */
+void	 offer_seen(const struct lease_owner *, const struct msg_lease_request *);
+void	 offer_conn_gone(struct conn_ref);
+
 /* store.c: the load */
 void	 store_start(void);
 void	 store_lease(struct msglink *, struct msg *);
@@ -137,6 +168,9 @@ void	 node_store_up(void);	/* a new store process */
 void	 node_lease(struct msglink *, struct msg *);
 void	 node_delete(struct msglink *, struct msg *);
 void	 node_stopped(struct msglink *, struct msg *);
+void	 node_offer(struct msglink *, struct msg *);
+/* A server that has called: its request. */
+void	 node_call(const struct pconn *, const struct msg_lease_request *);
 void	 node_note(struct msglink *, struct msg *);
 void	 node_used(struct msglink *, struct msg *);
 /*

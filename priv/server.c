@@ -131,8 +131,8 @@ log_reply(const struct msg_lease_reply *r)
 	const struct pconn *c = conn_find(r->conn);
 	const char *op = r->op <= OP_DELETE ? ops[r->op] : "";
 
-	if (r->op == OP_SYNC)
-		return;		/* tep_sync has said it */
+	if (r->op == OP_SYNC || c->caller)
+		return;		/* tep_sync, node_call have said it */
 	if (r->status == STATUS_OK)
 		log_info("%s: %s %s, node %s, %u s", c->name, op,
 		    log_in(r->v4), log_in6(&r->v6), r->lifetime);
@@ -144,20 +144,30 @@ log_reply(const struct msg_lease_reply *r)
 static void
 do_reply(const struct msg_lease_reply *r)
 {
+	if (r->conn.id == CONN_MAX) {
+		offer_reply(r);
+		return;
+	}
 	if (conn_find(r->conn) == NULL)
 		return;		/* nobody waits any more */
 	log_reply(r);
 	msg_put(child_link(PROC_SESSION), MSG_LEASE_REPLY, r, sizeof(*r));
 }
 
+/* draft 2.3: on the connection that the node has kept, or in a call. */
 static void
-do_node_delete(const struct msg_lease_reply *r)
+do_node_delete(const struct lease_action *a)
 {
-	log_info("lease of %s, node %s, is over", log_in(r->v4),
-	    log_in6(&r->v6));
-	if (conn_find(r->conn) != NULL)
-		msg_put(child_link(PROC_SESSION), MSG_LEASE_DELETE, r,
-		    sizeof(*r));
+	struct msg_lease_reply r = a->reply;
+
+	log_info("lease of %s, node %s, is over", log_in(r.v4),
+	    log_in6(&r.v6));
+	r.op = OP_DELETE;
+	if (conn_find(r.conn) != NULL)
+		msg_put(child_link(PROC_SESSION), MSG_LEASE_DELETE, &r,
+		    sizeof(r));
+	else
+		call_node(&a->owner, &r);
 }
 
 static void
@@ -201,7 +211,7 @@ carry_out(const struct lease_action *a)
 		do_store(a);
 		break;
 	case LA_NODE_DEL:
-		do_node_delete(&a->reply);
+		do_node_delete(a);
 		break;
 	}
 }
@@ -272,6 +282,13 @@ claim_allowed(const struct pconn *c, const struct in6_addr *v6)
 	return (0);
 }
 
+uint32_t
+lease_identity(uint32_t mech)
+{
+	/* A user is one owner, by whichever mechanism he logs in. */
+	return (mech == MECH_ANONYMOUS ? MECH_ANONYMOUS : MECH_SCRAM_SHA_256);
+}
+
 static void
 node_request(struct pconn *c, const struct msg_lease_request *req)
 {
@@ -285,9 +302,7 @@ node_request(struct pconn *c, const struct msg_lease_request *req)
 	ask.has_v4 = req->has_v4 != 0;
 	ask.v4 = req->v4;
 	ask.lifetime = req->lifetime;
-	/* A user is one owner, by whichever mechanism he logs in. */
-	ask.owner.mech = c->mech == MECH_ANONYMOUS ? MECH_ANONYMOUS :
-	    MECH_SCRAM_SHA_256;
+	ask.owner.mech = lease_identity(c->mech);
 	strlcpy(ask.owner.name, c->name, sizeof(ask.owner.name));
 	ask.owner.v6 = req->v6;
 	if (IN6_IS_ADDR_UNSPECIFIED(&req->v6) && req->op != OP_CREATE)
@@ -303,6 +318,7 @@ node_request(struct pconn *c, const struct msg_lease_request *req)
 		server_reply(req, STATUS_BUSY, NULL);
 		return;
 	}
+	offer_seen(&ask.owner, req);
 	lease_request(engine, now_ms(), now_wall(), &ask);
 	server_pump();
 }
@@ -344,7 +360,9 @@ server_request(struct msglink *l, struct msg *m)
 		server_reply(&req, STATUS_AUTH, NULL);
 		return;
 	}
-	if (c->server != NULL)
+	if (c->caller)
+		node_call(c, &req);
+	else if (c->server != NULL)
 		tep_request(c, &req);
 	else
 		node_request(c, &req);
@@ -367,6 +385,7 @@ server_conn_gone(const struct pconn *c)
 	if (engine == NULL || priv.quitting)
 		return;
 	lease_conn_gone(engine, c->ref);
+	offer_conn_gone(c->ref);
 	if (c->kind == CONN_TO_TEP && up_by[c->index].gen == c->ref.gen &&
 	    up_by[c->index].id == c->ref.id)
 		tep_lost(c->index);

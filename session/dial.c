@@ -135,6 +135,9 @@ read_capability(struct conn *c, const uint8_t *line, size_t len)
 	ms.side = AUTH_CLIENT;
 	ms.mech = c->mech;
 	ms.cred = c->cred;
+	ms.ends.from = c->local;
+	ms.ends.to = c->peer;
+	strlcpy(ms.name, c->name, sizeof(ms.name));
 	c->state = ST_LOGIN;
 	conn_write(c, buf, (size_t)n);
 	msg_put(session.auth, MSG_AUTH_START, &ms, sizeof(ms));

@@ -213,7 +213,7 @@ lease_reply(struct msglink *l, struct msg *m)
 }
 
 static void
-lease_delete(struct msglink *l, struct msg *m)
+lease_order(struct msglink *l, struct msg *m)
 {
 	struct msg_lease_reply mr;
 	struct conn *c;
@@ -221,7 +221,8 @@ lease_delete(struct msglink *l, struct msg *m)
 	(void)l;
 	memcpy(&mr, m->data, sizeof(mr));
 	if ((c = conn_find(mr.conn)) != NULL && c->kind == CONN_ACCEPTED)
-		request_delete(c, &mr);
+		request_order(c, &mr, m->type == MSG_LEASE_OFFER ?
+		    ACTION_CREATE : ACTION_DELETE);
 }
 
 #define PRIV	MSG_FROM(PROC_PRIV)
@@ -244,7 +245,10 @@ static const struct msg_rule	 priv_rules[] = {
 	{ MSG_LEASE_REPLY, PRIV, sizeof(struct msg_lease_reply), 0, 0,
 	    lease_reply },
 	{ MSG_LEASE_DELETE, PRIV, sizeof(struct msg_lease_reply), 0, 0,
-	    lease_delete },
+	    lease_order },
+	{ MSG_LEASE_OFFER, PRIV, sizeof(struct msg_lease_reply), 0, 0,
+	    lease_order },
+	{ MSG_CALL, PRIV, sizeof(struct msg_call), 0, 0, call_node },
 	{ MSG_TEP_CONF, PRIV, sizeof(struct msg_tep_conf), 0, 0, tep_conf },
 	{ MSG_TEP_REQUEST, PRIV, sizeof(struct msg_tep_request), 0, 0,
 	    tep_request },
@@ -252,6 +256,10 @@ static const struct msg_rule	 priv_rules[] = {
 	{ MSG_NODE_START, PRIV, sizeof(struct msg_node_start), 0, 0,
 	    node_start },
 	{ MSG_NODE_STOP, PRIV, 0, 0, 0, node_stop },
+	{ MSG_NODE_TAKEN, PRIV, sizeof(struct msg_node_delete), 0, 0,
+	    node_taken },
+	{ MSG_NODE_REJECT, PRIV, sizeof(struct msg_node_delete), 0, 0,
+	    node_reject },
 };
 
 void

@@ -20,7 +20,7 @@ struct listener {
 static struct listener	 listeners[LISTEN_MAX];
 
 /* Slots that clients never take: those of our own calls. */
-#define SLOTS_OWN	(TEP_MAX + SERVER_MAX)
+#define SLOTS_OWN	(TEP_MAX + SERVER_MAX + CALL_MAX)
 
 static int
 too_many(const struct in6_addr *peer)

@@ -147,6 +147,25 @@ node_send(struct conn *c, enum tsp_action action)
 	conn_write(c, buf, (size_t)n);
 }
 
+/* An offer: no answer comes. */
+static void
+node_refuse(struct conn *c, struct in_addr v4)
+{
+	struct tsp_tunnel t;
+	char buf[1024];
+	int n;
+
+	memset(&t, 0, sizeof(t));
+	t.action = ACTION_REJECT;
+	t.client.flags = EP_PRESENT | EP_V4 | EP_V6;
+	t.client.v4 = v4;
+	t.client.v4_length = 32;
+	t.client.v6 = c->local;
+	if ((n = emit_tunnel(buf, sizeof(buf), 0, c->dialect, &t)) == -1)
+		fatalx("a reject does not fit");
+	conn_write(c, buf, (size_t)n);
+}
+
 static void
 node_dial(void)
 {
@@ -429,6 +448,29 @@ node_deleted(struct conn *c, const struct tsp_tunnel *t)
 		node_later();
 }
 
+/*
+ * Unsolicited allocation (draft 2), while there is no lease: the parent
+ * decides. Who takes it asks for it; who does not says so (RFC 5572).
+ */
+static void
+node_offered(struct conn *c, const struct tsp_tunnel *t)
+{
+	struct msg_node_delete m;
+
+	if ((t->client.flags & EP_V4) == 0) {
+		dial_fail(c, "an offer of nothing");
+		return;
+	}
+	memset(&m, 0, sizeof(m));
+	m.conn = c->ref;
+	m.v4 = t->client.v4;
+	if (node.conf.offers && !node.held && !node.stopping &&
+	    node.asked == ACTION_NONE)
+		msg_put(session.priv, MSG_NODE_OFFER, &m, sizeof(m));
+	else
+		node_refuse(c, m.v4);
+}
+
 static void
 node_parsed(struct conn *c, const struct msg_parsed *mp)
 {
@@ -445,6 +487,8 @@ node_parsed(struct conn *c, const struct msg_parsed *mp)
 		node_deleted(c, t);
 	else if (t->action == ACTION_INFO)
 		node_info(c, t);
+	else if (t->action == ACTION_CREATE)
+		node_offered(c, t);
 	else
 		dial_fail(c, "an action that is not for a node");
 }
@@ -529,6 +573,34 @@ node_start(struct msglink *l, struct msg *m)
 		node.v4 = ms.v4;
 	}
 	node_next();
+}
+
+/* The server has called, and the parent has obeyed. */
+void
+node_taken(struct msglink *l, struct msg *m)
+{
+	struct msg_node_delete md;
+
+	(void)l;
+	memcpy(&md, m->data, sizeof(md));
+	if (!node.held || node.v4.s_addr != md.v4.s_addr)
+		return;
+	node.held = node.has_v4 = 0;
+	node.backoff = BACKOFF_MIN;
+	if (node.asked == ACTION_NONE && !node.stopping)
+		node_later();
+}
+
+void
+node_reject(struct msglink *l, struct msg *m)
+{
+	struct msg_node_delete md;
+	struct conn *c;
+
+	(void)l;
+	memcpy(&md, m->data, sizeof(md));
+	if ((c = conn_find(md.conn)) != NULL && c->state == ST_CLIENT)
+		node_refuse(c, md.v4);
 }
 
 void

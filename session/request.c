@@ -50,7 +50,7 @@ request_find(struct conn *c, uint32_t req)
 	struct request *r;
 
 	TAILQ_FOREACH(r, &c->requests, entry)
-		if (!r->is_delete && r->req == req)
+		if (r->order == ACTION_NONE && r->req == req)
 			return (r);
 	return (NULL);
 }
@@ -59,7 +59,8 @@ int
 request_full(const struct conn *c)
 {
 	return (c->closing || parse_full() || msglink_full(session.priv) ||
-	    c->nrequests >= (c->is_server ? OUTSTANDING_PEER : OUTSTANDING));
+	    c->nrequests >= (c->role == ROLE_SERVER ? OUTSTANDING :
+	    OUTSTANDING_PEER));
 }
 
 /*
@@ -88,7 +89,7 @@ write_redirect(struct conn *c, uint32_t status)
 		conn_write(c, buf, (size_t)n);
 }
 
-static void
+void
 put_addresses(struct tsp_tunnel *t, const struct msg_lease_reply *mr)
 {
 	t->server.flags = t->client.flags = EP_PRESENT | EP_V4 | EP_V6;
@@ -122,6 +123,9 @@ write_info(struct conn *c, const struct request *r)
 	t.has_lifetime = r->reply.op != OP_DELETE;
 	t.lifetime = r->reply.lifetime;
 	put_addresses(&t, &r->reply);
+	/* The server that calls us knows its TEP better than we do. */
+	if (c->role == ROLE_NODE)
+		memset(&t.server, 0, sizeof(t.server));
 	if (r->keepalive != 0) {
 		t.client.flags |= EP_KEEPALIVE | EP_KA_V4;
 		t.client.keepalive = r->keepalive;
@@ -131,23 +135,28 @@ write_info(struct conn *c, const struct request *r)
 }
 
 static void
-write_delete(struct conn *c, const struct msg_lease_reply *mr)
+write_order(struct conn *c, const struct request *r)
 {
 	struct tsp_tunnel t;
 
 	memset(&t, 0, sizeof(t));
-	t.action = ACTION_DELETE;
-	put_addresses(&t, mr);
-	c->deletes++;
-	c->deleted = mr->v4;
+	t.action = r->order;
+	put_addresses(&t, &r->reply);
+	if (r->order == ACTION_DELETE) {
+		c->deletes++;
+		c->deleted = r->reply.v4;
+	} else {
+		t.has_lifetime = 1;
+		t.lifetime = r->reply.lifetime;
+	}
 	write_tunnel(c, &t);
 }
 
 static void
 write_one(struct conn *c, const struct request *r)
 {
-	if (r->is_delete)
-		write_delete(c, &r->reply);
+	if (r->order != ACTION_NONE)
+		write_order(c, r);
 	else if (r->silent)
 		return;
 	else if (r->status == STATUS_OK && r->reply.op != OP_SYNC)
@@ -167,7 +176,7 @@ write_answers(struct conn *c)
 	while (c->state == ST_COMMAND &&
 	    (r = TAILQ_FIRST(&c->requests)) != NULL && r->status != 0) {
 		TAILQ_REMOVE(&c->requests, r, entry);
-		c->nrequests -= !r->is_delete;
+		c->nrequests -= r->order == ACTION_NONE;
 		write_one(c, r);
 		free(r);
 	}
@@ -196,7 +205,7 @@ deadline(const struct conn *c, uint32_t *status)
 	*status = STATUS_BUSY;
 	if (r != NULL)
 		at = r->since + seconds(session.conf.request_timeout);
-	else if (!c->is_server) {
+	else if (c->role != ROLE_TEP) {
 		end = c->active > c->lease_until ? c->active : c->lease_until;
 		at = end + seconds(session.conf.idle_timeout);
 	}
@@ -273,9 +282,10 @@ bad_addresses(const struct conn *c, const struct tsp_tunnel *t, uint32_t op)
 		return (STATUS_IPV6);
 	if (flags & EP_BAD_V4)
 		return (STATUS_IPV4);
-	if ((op == OP_CREATE || c->is_server) && (flags & EP_V6) == 0)
+	if ((op == OP_CREATE || c->role != ROLE_SERVER) &&
+	    (flags & EP_V6) == 0)
 		return (STATUS_IPV6);
-	if (c->is_server && (flags & EP_V4) == 0)
+	if (c->role != ROLE_SERVER && (flags & EP_V4) == 0)
 		return (STATUS_IPV4);
 	return (0);
 }
@@ -342,7 +352,7 @@ request_tunnel(struct conn *c, struct request *r, const struct tsp_tunnel *t)
 			ask_lease(c, r, OP_INFO, t);
 		break;
 	case ACTION_LIST:		/* ours: to compare notes */
-		if (c->is_server) {
+		if (c->role == ROLE_TEP) {
 			ask_lease(c, r, OP_SYNC, t);
 			break;
 		}
@@ -397,7 +407,7 @@ request_reply(struct conn *c, const struct msg_lease_reply *mr)
 	r->reply = *mr;
 	r->status = mr->status != 0 ? mr->status : STATUS_BUSY;
 	/* Another server may do what this one can not, for a node. */
-	r->redirect = !c->is_server && session.conf.nredirects > 0 &&
+	r->redirect = c->role == ROLE_SERVER && session.conf.nredirects > 0 &&
 	    (r->status == STATUS_EXHAUSTED || r->status == STATUS_BUSY);
 	if (mr->status == STATUS_OK && mr->op == OP_DELETE)
 		c->lease_until = 0;
@@ -410,19 +420,20 @@ request_reply(struct conn *c, const struct msg_lease_reply *mr)
 }
 
 /*
- * The lease is over: on the connection that the node has kept, behind the
- * answers that were decided before, ahead of those that are open.
+ * The lease is over, or here is one: on the connection that the node has kept,
+ * behind the answers that were decided before, ahead of those that are open.
  */
 void
-request_delete(struct conn *c, const struct msg_lease_reply *mr)
+request_order(struct conn *c, const struct msg_lease_reply *mr,
+    enum tsp_action order)
 {
 	struct request *d, *r, *after = NULL;
 
-	if (c->state != ST_COMMAND || c->is_server)
+	if (c->state != ST_COMMAND || c->role != ROLE_SERVER)
 		return;
 	if ((d = calloc(1, sizeof(*d))) == NULL)
 		fatal(NULL);
-	d->is_delete = 1;
+	d->order = order;
 	d->status = STATUS_OK;
 	d->since = now_ms();
 	d->reply = *mr;
@@ -433,7 +444,8 @@ request_delete(struct conn *c, const struct msg_lease_reply *mr)
 		TAILQ_INSERT_AFTER(&c->requests, after, d, entry);
 	else
 		TAILQ_INSERT_HEAD(&c->requests, d, entry);
-	c->lease_until = 0;
+	if (order == ACTION_DELETE)
+		c->lease_until = 0;
 	c->active = now_ms();
 	write_answers(c);
 }

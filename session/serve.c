@@ -140,6 +140,8 @@ serve_ready(struct conn *c, int ok)
 	 * speaks first: an empty one stands for what is not sent.
 	 */
 	ms.has_blob = (c->mech & (MECH_ANONYMOUS | MECH_DIGEST_MD5)) != 0;
+	ms.ends.from = c->peer;
+	ms.ends.to = c->local;
 	c->stepping = ms.has_blob != 0;
 	c->state = ST_SASL;
 	msg_put(session.auth, MSG_AUTH_START, &ms, sizeof(ms));
@@ -271,7 +273,7 @@ serve_auth_done(struct conn *c, const struct msg_auth_done *md)
 		return;
 	}
 	c->priv_ok = 1;
-	c->is_server = md->is_server != 0;
+	c->role = md->role;
 	strlcpy(c->name, md->name, sizeof(c->name));
 	auth_success(c);
 }

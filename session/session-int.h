@@ -26,14 +26,16 @@ enum conn_state {
 
 /*
  * What will be sent to a client, in its order: the answer to a request, or
- * a delete of ours behind the answers that it must not overtake.
+ * an order of ours behind the answers that it must not overtake.
  */
 struct request {
 	TAILQ_ENTRY(request)	 entry;
 	uint32_t		 req;
 	uint32_t		 status;	/* 0: not answered yet */
 	int			 silent;	/* no answer is sent */
-	int			 is_delete;	/* the draft's 4.3 */
+	enum tsp_action		 order;		/* ACTION_DELETE, the draft's
+						 * 4.3; _CREATE, an offer; or
+						 * _NONE, an answer */
 	int			 redirect;	/* with a broker list */
 	uint32_t		 keepalive;	/* s wanted; 0 none */
 	struct msg_lease_reply	 reply;
@@ -68,7 +70,8 @@ struct conn {
 	char			 name[NAME_SIZE];
 
 	/* as server */
-	int			 is_server;	/* the peer; we are its TEP */
+	uint32_t		 role;		/* ours: ROLE_SERVER of a node,
+						 * else of a server */
 	int			 closing;	/* once all is answered */
 	int			 deletes;	/* sent, not acknowledged */
 	struct in_addr		 deleted;	/* by the last of them */
@@ -201,8 +204,13 @@ void		 request_end(struct conn *, uint32_t);
 void		 request_parsed(struct conn *, const struct msg_parsed *);
 void		 request_lost(struct conn *, uint32_t);	/* the parser died of it */
 void		 request_reply(struct conn *, const struct msg_lease_reply *);
-void		 request_delete(struct conn *, const struct msg_lease_reply *);
+/* The draft's 4.3, and its unsolicited allocation: to the node. */
+void		 request_order(struct conn *, const struct msg_lease_reply *,
+		    enum tsp_action);
 void		 request_drop(struct conn *);	/* forgets them */
+/* All four addresses of a lease. */
+void		 put_addresses(struct tsp_tunnel *,
+		    const struct msg_lease_reply *);
 
 /* parse.c */
 
@@ -239,8 +247,13 @@ void		 tep_conf(struct msglink *, struct msg *);
 void		 tep_request(struct msglink *, struct msg *);
 void		 tep_start(void);
 
+/* call.c */
+void		 call_node(struct msglink *, struct msg *);
+
 /* node.c */
 void		 node_conf(struct msglink *, struct msg *);
+void		 node_taken(struct msglink *, struct msg *);
+void		 node_reject(struct msglink *, struct msg *);
 void		 node_start(struct msglink *, struct msg *);
 void		 node_stop(struct msglink *, struct msg *);
 
