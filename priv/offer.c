@@ -21,6 +21,7 @@ enum offer_state { OFFER_FREE, OFFER_ASKED, OFFER_MADE };
 
 struct offer {
 	enum offer_state	 state;
+	uint32_t		 req;		/* of our ask: never again */
 	struct lease_owner	 owner;
 	struct conn_ref		 conn;		/* gen 0: by a call */
 	struct in_addr		 v4;		/* OFFER_MADE */
@@ -30,7 +31,7 @@ struct offer {
 };
 
 static struct offer	 offers[OFFER_MAX];
-static uint32_t		 noffers;
+static uint32_t		 noffers, last_req;
 
 /*
  * Who is meant
@@ -122,6 +123,18 @@ offer_timeout(evutil_socket_t fd, short what, void *arg)
 	offer_end(arg, "the node did not answer in time");
 }
 
+/* The offer that an ask was for; NULL: nobody waits for it any more. */
+static struct offer *
+offer_asked(uint32_t req)
+{
+	uint32_t i;
+
+	for (i = 0; i < OFFER_MAX; i++)
+		if (offers[i].state == OFFER_ASKED && offers[i].req == req)
+			return (&offers[i]);
+	return (NULL);
+}
+
 /* The offer of an address; NULL: none. */
 static struct offer *
 offer_find(struct in_addr v4)
@@ -182,12 +195,11 @@ offer_conn_gone(struct conn_ref ref)
 void
 offer_reply(const struct msg_lease_reply *r)
 {
-	struct offer *o = &offers[r->req % OFFER_MAX];
+	struct offer *o = offer_asked(r->req);
 	struct msg_lease_reply body = *r;
 	char why[64];
 
-	if (o->state != OFFER_ASKED) {
-		/* Nobody waits for it any more. */
+	if (o == NULL) {
 		if (r->status == STATUS_OK)
 			(void)lease_revoke(server_engine(), now_ms(),
 			    now_wall(), r->v4);
@@ -213,7 +225,7 @@ offer_reply(const struct msg_lease_reply *r)
 }
 
 static void
-offer_start(struct offer *o, uint32_t number)
+offer_start(struct offer *o)
 {
 	const struct conf_user *u;
 	struct lease_policy policy;
@@ -228,7 +240,7 @@ offer_start(struct offer *o, uint32_t number)
 	memset(&ask, 0, sizeof(ask));
 	ask.conn.id = CONN_MAX;
 	ask.conn.gen = 1;
-	ask.req = number;
+	ask.req = o->req = ++last_req;
 	ask.op = OP_CREATE;
 	ask.owner = o->owner;
 	ask.policy = &policy;
@@ -268,6 +280,6 @@ offer_make(const char *name, const struct in6_addr *v6, offer_cb done,
 	offers[i].v4.s_addr = 0;
 	offers[i].done = done;
 	offers[i].arg = arg;
-	offer_start(&offers[i], i);
+	offer_start(&offers[i]);
 	return (NULL);
 }

@@ -140,7 +140,7 @@ test_text(void **state)
 static void
 test_mech(void **state)
 {
-	const uint32_t all = (1U << MECH_MAX) - 1;
+	const uint32_t all = ((1U << MECH_MAX) - 1) | MECH_CALL;
 	uint32_t bit;
 
 	(void)state;
@@ -156,7 +156,9 @@ test_mech(void **state)
 	assert_null(mech_name(all));
 	assert_int_equal(mech_bit("scram-sha-256"), MECH_SCRAM_SHA_256);
 	assert_int_equal(mech_bit("Anonymous"), MECH_ANONYMOUS);
-	assert_int_equal(mech_bit("SCRAM-SHA-256-PLUS"), 0);
+	/* not a word of the configuration */
+	assert_int_equal(mech_bit("SCRAM-SHA-256-PLUS"), MECH_CALL);
+	assert_null(mech_word(MECH_CALL));
 	assert_int_equal(mech_bit("SCRAM-SHA-25"), 0);
 	assert_int_equal(mech_bit(" ANONYMOUS"), 0);
 	assert_int_equal(mech_bit("PLAIN-PLUS"), 0);

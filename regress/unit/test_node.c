@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "dstmd/tsp.h"
 #include "priv/netlink.h"
 #include "priv/priv.h"
 
@@ -29,6 +30,7 @@ static uint32_t		 stored;
 static int		 open_, configured, refuse, removed;
 static struct pconn	 server;
 static char		 events[32];
+static uint32_t		 ntaken, nreject, replied;
 
 /*
  * What is around it
@@ -84,9 +86,23 @@ msg_put(struct msglink *l, uint32_t type, const void *data, size_t size)
 		stored = ms.rec.valid;
 		nstore++;
 		break;
+	case MSG_NODE_TAKEN:
+		ntaken++;
+		break;
+	case MSG_NODE_REJECT:
+		nreject++;
+		break;
 	default:
 		fail_msg("message %u", type);
 	}
+}
+
+void
+server_reply(const struct msg_lease_request *req, uint32_t code,
+    const struct msg_lease_reply *body)
+{
+	assert_true(code != STATUS_OK || body->v4.s_addr == req->v4.s_addr);
+	replied = code;
 }
 
 struct msglink *
@@ -250,7 +266,7 @@ setup(void **state)
 	inet_pton(AF_INET6, "2001:db8:1::10", &server.local);
 	refuse = removed = 0;
 	events[0] = '\0';
-	nstart = nstop = nclose = nstore = 0;
+	nstart = nstop = nclose = nstore = ntaken = nreject = 0;
 	node_init();
 	return (0);
 }
@@ -455,6 +471,101 @@ test_suspended(void **state)
 	assert_int_equal(nstop, 1);
 }
 
+/* A server that has called: its request about an address. */
+static uint32_t
+call(uint32_t op, const char *v4, const char *v6)
+{
+	struct msg_lease_request req;
+	struct pconn caller = server;
+
+	caller.kind = CONN_ACCEPTED;
+	caller.caller = 1;
+	memset(&req, 0, sizeof(req));
+	req.op = op;
+	req.has_v4 = 1;
+	inet_pton(AF_INET, v4, &req.v4);
+	inet_pton(AF_INET6, v6, &req.v6);
+	node_call(&caller, &req);
+	return (replied);
+}
+
+static void
+offer(const char *v4)
+{
+	struct msg_node_delete m;
+	struct msg msg;
+
+	memset(&m, 0, sizeof(m));
+	m.conn = server.ref;
+	inet_pton(AF_INET, v4, &m.v4);
+	memset(&msg, 0, sizeof(msg));
+	msg.data = &m;
+	node_offer(NULL, &msg);
+}
+
+#define MINE	"198.51.100.16"
+#define HERE	"2001:db8:1::10"
+
+static void
+test_called(void **state)
+{
+	(void)state;
+	assert_int_equal(call(OP_DELETE, MINE, HERE), STATUS_UNAVAILABLE);
+	node_used(NULL, NULL);
+	lease(600);
+	assert_int_equal(call(OP_DELETE, "198.51.100.17", HERE),
+	    STATUS_UNAVAILABLE);
+	assert_int_equal(call(OP_DELETE, MINE, "2001:db8:1::11"),
+	    STATUS_UNAVAILABLE);
+	assert_int_equal(call(OP_INFO, MINE, HERE), STATUS_FORMAT);
+	assert_int_equal(status(), CTL_NODE_BOUND);
+	assert_int_equal(ntaken, 0);
+	assert_int_equal(call(OP_DELETE, MINE, HERE), STATUS_OK);
+	assert_int_equal(status(), CTL_NODE_ASKING);
+	assert_int_equal(ntaken, 1);
+	assert_false(configured);
+	assert_string_equal(events, "ul");
+}
+
+static void
+test_offers(void **state)
+{
+	(void)state;
+	/* by default none is wanted */
+	assert_int_equal(call(OP_CREATE, MINE, HERE), STATUS_UNAVAILABLE);
+	offer(MINE);
+	assert_int_equal(nreject, 1);
+	assert_int_equal(nstart, 0);
+	conf.node.offers = 1;
+	assert_int_equal(call(OP_CREATE, MINE, "2001:db8:1::11"), STATUS_IPV6);
+	assert_int_equal(call(OP_CREATE, "127.0.0.1", HERE),
+	    STATUS_UNAVAILABLE);
+	server.kind = CONN_TO_TEP;	/* a lie of session's */
+	offer(MINE);
+	server.kind = CONN_TO_SERVER;
+	assert_int_equal(nstart, 0);
+	/* a hint, and no more */
+	assert_int_equal(call(OP_CREATE, "198.51.100.99", HERE), STATUS_OK);
+	assert_int_equal(nstart, 1);
+	assert_int_equal(status(), CTL_NODE_ASKING);
+	assert_false(configured);
+	offer(MINE);			/* a later one is a better one */
+	assert_int_equal(nstart, 2);
+	assert_int_equal(start.has_v4, 1);
+	assert_int_equal(start.v4.s_addr, inet_addr(MINE));
+	lease(600);
+	assert_int_equal(call(OP_CREATE, MINE, HERE), STATUS_OK);
+	assert_int_equal(call(OP_CREATE, "198.51.100.99", HERE),
+	    STATUS_UNAVAILABLE);
+	/* the operator's word stands */
+	assert_null(node_down());
+	assert_int_equal(call(OP_CREATE, MINE, HERE), STATUS_UNAVAILABLE);
+	node_stopped(NULL, NULL);
+	assert_int_equal(call(OP_CREATE, MINE, HERE), STATUS_UNAVAILABLE);
+	assert_int_equal(status(), CTL_NODE_DOWN);
+	assert_int_equal(nreject, 1);
+}
+
 int
 main(void)
 {
@@ -470,6 +581,8 @@ main(void)
 		    teardown),
 		cmocka_unit_test_setup_teardown(test_suspended, setup,
 		    teardown),
+		cmocka_unit_test_setup_teardown(test_called, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_offers, setup, teardown),
 	};
 
 	log_init("test", LOG_TO_STDERR, 0);

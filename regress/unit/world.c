@@ -267,6 +267,7 @@ a_start(struct msglink *l, struct msg *m)
 	msg_put(l, MSG_AUTH_NEXT, &mn, sizeof(mn));
 	memset(&md, 0, sizeof(md));
 	md.conn = ms.conn;
+	md.role = ROLE_SERVER;
 	md.ok = 1;
 	strlcpy(md.name, "anonymous", sizeof(md.name));
 	if (!world.refuse_auth)

@@ -36,6 +36,13 @@ def strangers():
     ok(c.scram('mallory', 'dstm2-password', check=False).startswith(b'300'),
        'a name with a secret, but without a place in the configuration')
     c = Client(tep)
+    ok(c.scram('dstm1', 'dstm1-password', authzid='dstm1+reverse')
+       .startswith(b'300'), 'what a server says to a node that it calls')
+    c = Client(tep)
+    ok(c.scram('dstm1', 'dstm1-password', mech='SCRAM-SHA-256-PLUS',
+               binding=('dstmd-call', bytes(32))).startswith(b'300'),
+       'and the mechanism that it uses there')
+    c = Client(tep)
     c.version()
     c.command('<tunnel action="create" type="v4v6"><client>'
               '<address type="ipv6">%s</address><address type="ipv4">'

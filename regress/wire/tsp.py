@@ -90,13 +90,18 @@ class Client:
         self.send(b'AUTHENTICATE ANONYMOUS\r\n')
         return self.line()
 
-    def scram(self, user, password, version='1.0', check=True, nul=b''):
-        """SCRAM-SHA-256 (RFC 7677); the last line, and what it proved."""
+    def scram(self, user, password, version='1.0', check=True, nul=b'',
+              mech='SCRAM-SHA-256', authzid='', binding=None):
+        """SCRAM-SHA-256 (RFC 7677); the last line, and what it proved. A
+        channel binding is its name and its octets."""
         self.version(version)
         nonce = base64.b64encode(os.urandom(18))
         bare = b'n=' + user.encode() + b',r=' + nonce
-        self.send(b'AUTHENTICATE SCRAM-SHA-256\r\n' + nul +
-                  base64.b64encode(b'n,,' + bare) + b'\r\n')
+        name, data = binding or ('', b'')
+        header = ('p=' + name if binding else 'n').encode() + b',' + \
+            (b'a=' + authzid.encode() if authzid else b'') + b','
+        self.send(b'AUTHENTICATE ' + mech.encode() + b'\r\n' + nul +
+                  base64.b64encode(header + bare) + b'\r\n')
         line = self.line()
         if line.startswith(b'300'):
             return line
@@ -106,7 +111,8 @@ class Client:
         salted = hashlib.pbkdf2_hmac('sha256', password.encode(),
                                      base64.b64decode(fields[b's']),
                                      int(fields[b'i']))
-        without = b'c=biws,r=' + fields[b'r']
+        without = b'c=' + base64.b64encode(header + data) + b',r=' + \
+            fields[b'r']
         message = bare + b',' + first + b',' + without
 
         def mac(key, text):
