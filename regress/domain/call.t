@@ -89,7 +89,7 @@ check "it has a lease" wait_for 10 has_lease node3
 check "and gives it back" ctl node3 down
 check "the server knows where it was" wait_gone 10 held_by bob
 stop node3
-ip netns exec "$NS-node3" python3 regress/domain/relay.py 2001:db8:13::10 \
+ip netns exec "$NS-node3" python3 regress/wire/relay.py 2001:db8:13::10 \
     2001:db8:11::10 "$T/relay.log" 2>"$T/relay.err" &
 PIDS="$PIDS $!"
 relays() {
