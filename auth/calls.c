@@ -107,16 +107,20 @@ calls_free(struct calls *c)
 	free(c);
 }
 
+static int
+name_cmp(const void *name, const void *p)
+{
+	return (strcmp(name, ((const struct call_password *)p)->name));
+}
+
 const char *
 calls_get(const struct calls *c, const char *name)
 {
 	const struct call_password *p;
-	struct call_password key;
 
-	if (c == NULL || strlcpy(key.name, name, sizeof(key.name)) >=
-	    sizeof(key.name))
+	if (c == NULL)
 		return (NULL);
-	p = bsearch(&key, c->all, c->n, sizeof(*c->all), by_name);
+	p = bsearch(name, c->all, c->n, sizeof(*c->all), name_cmp);
 	return (p != NULL ? p->password : NULL);
 }
 
