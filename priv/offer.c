@@ -192,12 +192,28 @@ offer_conn_gone(struct conn_ref ref)
 /*
  * Its way
  */
+static const char *
+refusal(uint32_t status)
+{
+	switch (status) {
+	case STATUS_NO_TUNNELS:
+		return ("its user has as many leases as he may have");
+	case STATUS_EXHAUSTED:
+		return ("no address is free for it");
+	case STATUS_TEP:
+		return ("the TEP is down, or refuses");
+	case STATUS_PROGRESS:
+		return ("the node has just asked for a lease itself");
+	default:
+		return ("the lease could not be written");
+	}
+}
+
 void
 offer_reply(const struct msg_lease_reply *r)
 {
 	struct offer *o = offer_asked(r->req);
 	struct msg_lease_reply body = *r;
-	char why[64];
 
 	if (o == NULL) {
 		if (r->status == STATUS_OK)
@@ -206,9 +222,7 @@ offer_reply(const struct msg_lease_reply *r)
 		return;
 	}
 	if (r->status != STATUS_OK) {
-		snprintf(why, sizeof(why), "there is no lease for it: %u",
-		    r->status);
-		offer_end(o, why);
+		offer_end(o, refusal(r->status));
 		return;
 	}
 	o->state = OFFER_MADE;

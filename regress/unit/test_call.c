@@ -434,7 +434,7 @@ test_offer_kept(void **state)
 	assert_int_equal(nrevoke, 1);
 	assert_null(allocate("alice"));
 	granted(STATUS_EXHAUSTED);
-	assert_string_equal(result, "0 there is no lease for it: 306");
+	assert_string_equal(result, "0 no address is free for it");
 	/* granted when nobody waits any more: it is nobody's */
 	granted(STATUS_OK);
 	assert_int_equal(nrevoke, 2);
