@@ -105,7 +105,8 @@ offer_end(struct offer *o, const char *error)
 	if (error == NULL)
 		log_info("%s took what was offered", text);
 	else
-		log_info("%s has no lease by our offer: %s", text, error);
+		log_info("%s at %s has no lease by our offer: %s",
+		    o->owner.name, log_in6(&o->owner.v6), error);
 	if (error != NULL && o->state == OFFER_MADE)
 		(void)lease_revoke(server_engine(), now_ms(), now_wall(),
 		    o->v4);
