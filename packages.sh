@@ -9,7 +9,7 @@ build="gcc libc6-dev make pkgconf byacc libbsd-dev libevent-dev libxml2-dev
     libssl-dev libkrb5-dev"
 demo="iproute2 procps iputils-ping curl nginx-light jq tcpdump"
 regress="$demo libcmocka-dev python3 perl mandoc clang libclang-rt-14-dev
-    sqlite3 util-linux strace iptables iperf3 krb5-kdc krb5-admin-server
+    sqlite3 util-linux mount e2fsprogs strace iptables iperf3 krb5-kdc krb5-admin-server
     krb5-user python3-gssapi libsasl2-modules-gssapi-mit"
 lint="mandoc cppcheck clang shellcheck libsasl2-dev linux-libc-dev git
     python3"
