@@ -34,6 +34,7 @@ extern const struct printer	 json_printer;	/* json.c: one array */
  */
 const char	*word_state(uint32_t);		/* enum ctl_lease_state */
 const char	*word_node_state(uint32_t);	/* enum ctl_node_state */
+const char	*word_life(uint32_t);		/* enum ctl_tep_life */
 const char	*word_role(uint32_t);		/* ROLE_* */
 const char	*word_kind(uint32_t);		/* enum conn_kind */
 const char	*word_drain(uint32_t);		/* enum drain */

@@ -194,6 +194,7 @@ row_node(const void *data)
 	put_text("outer", has ? log_in6(&r.v6) : NULL);
 	put_text("tep_ipv4", has ? log_in(r.tep4) : NULL);
 	put_text("tep_ipv6", has ? log_in6(&r.tep6) : NULL);
+	put_text("tep", has ? word_life(r.life) : NULL);
 	put_text("server", IN6_IS_ADDR_UNSPECIFIED(&r.server) ? NULL :
 	    log_in6(&r.server));
 	put_unsigned("mtu", r.mtu);

@@ -310,6 +310,21 @@ line(const char *label, const char *text)
 	fprintf(out, "%-12s%s\n", label, text);
 }
 
+static const char *
+tep_life(uint32_t life)
+{
+	switch (life) {
+	case CTL_TEP_ANSWERS:
+		return (", answers");
+	case CTL_TEP_SILENT:
+		return (", does not answer");
+	case CTL_TEP_UNKNOWN:
+		return (", has not answered yet");
+	default:
+		return ("");
+	}
+}
+
 /* One node, so no table: a line for each thing. */
 static void
 row_node(const void *data)
@@ -326,8 +341,8 @@ row_node(const void *data)
 	if (r.v4.s_addr != 0) {
 		line("address", log_in(r.v4));
 		line("outer", log_in6(&r.v6));
-		fprintf(out, "%-12s%s, %s\n", "TEP", log_in6(&r.tep6),
-		    log_in(r.tep4));
+		fprintf(out, "%-12s%s, %s%s\n", "TEP", log_in6(&r.tep6),
+		    log_in(r.tep4), tep_life(r.life));
 	}
 	if (!IN6_IS_ADDR_UNSPECIFIED(&r.server))
 		line("server", log_in6(&r.server));

@@ -42,6 +42,19 @@ word_node_state(uint32_t state)
 }
 
 const char *
+word_life(uint32_t life)
+{
+	static const char *const words[] = {
+		[CTL_TEP_UNWATCHED] = "unwatched",
+		[CTL_TEP_UNKNOWN] = "unknown",
+		[CTL_TEP_ANSWERS] = "answers",
+		[CTL_TEP_SILENT] = "silent",
+	};
+
+	return (word(words, COUNT(words), life));
+}
+
+const char *
 word_role(uint32_t role)
 {
 	static const char *const words[] = {

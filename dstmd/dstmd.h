@@ -175,6 +175,8 @@ enum msg_type {
 	MSG_TUNNEL_ENTRY,	/* tunnel > priv */
 	MSG_TUNNEL_GONE,	/* tunnel > priv: somebody removed its interface */
 	MSG_TUNNEL_USED,	/* tunnel > priv: the host wants to send */
+	MSG_TUNNEL_KEEPALIVE,	/* priv > tunnel: see that the TEP answers */
+	MSG_TUNNEL_PEER,	/* tunnel > priv: it does, or not any more */
 	MSG_TUNNEL_STATS,	/* tunnel > priv: ends the page */
 
 	/* event */
@@ -557,6 +559,19 @@ struct msg_tunnel_entry {	/* MSG_TUNNEL_ADD, _DEL, _ENTRY */
 	uint64_t	 cookie;	/* ENTRY: LIST's */
 };
 
+struct msg_tunnel_keepalive {	/* MSG_TUNNEL_KEEPALIVE */
+	uint32_t	 dev;		/* the node's */
+	uint32_t	 interval;	/* s; 0: not any more */
+	uint32_t	 answers;	/* it has answered before */
+	struct in_addr	 v4;		/* the lease */
+	struct in_addr	 tep4;
+};
+
+struct msg_tunnel_peer {	/* MSG_TUNNEL_PEER */
+	uint32_t	 dev;
+	uint32_t	 alive;		/* 1: it answers; 0: not any more */
+};
+
 struct msg_tunnel_list {	/* MSG_TUNNEL_LIST: ask for one page */
 	uint64_t	 cookie;	/* echoed */
 	uint32_t	 dev;
@@ -699,8 +714,16 @@ enum ctl_node_state {
 	CTL_NODE_RELEASING
 };
 
+enum ctl_tep_life {
+	CTL_TEP_UNWATCHED = 1,	/* by configuration */
+	CTL_TEP_UNKNOWN,	/* it has not answered yet */
+	CTL_TEP_ANSWERS,
+	CTL_TEP_SILENT
+};
+
 struct msg_ctl_node {		/* addresses and times of a lease: if bound */
 	uint32_t	 state;		/* enum ctl_node_state */
+	uint32_t	 life;		/* enum ctl_tep_life */
 	uint32_t	 idle;		/* s, as configured; 0: always on */
 	uint32_t	 mtu;
 	uint32_t	 renewals;

@@ -214,6 +214,10 @@ print_node(FILE *f, const struct conf *conf)
 		fprintf(f, "\troute metric %u\n", n->metric);
 	if (n->idle != 0)
 		fprintf(f, "\ton demand idle %u\n", n->idle);
+	if (n->keepalive != 0)
+		fprintf(f, "\tkeepalive %u\n", n->keepalive);
+	else
+		fprintf(f, "\tno keepalive\n");
 	if (n->event[0] != '\0') {
 		putc('\t', f);
 		print_setting(f, "event", n->event);

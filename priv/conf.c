@@ -48,6 +48,7 @@ conf_new(void)
 	conf->node.mech = MECH_SCRAM_SHA_256;
 	conf->node.route = 1;
 	conf->node.metric = 512;
+	conf->node.keepalive = 30;
 	return (conf);
 }
 

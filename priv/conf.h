@@ -125,6 +125,7 @@ struct conf_node {
 	int		 route;		/* 0: no default route */
 	uint32_t	 idle;		/* s; on demand: a lease while packets
 					 * are sent; 0: always */
+	uint32_t	 keepalive;	/* s; 0: the TEP is not watched */
 	char		 event[CONF_PATH_SIZE];	/* script; "": none */
 	char		 caller[NAME_SIZE];	/* the servers' name when they
 						 * call; "": they may not */

@@ -206,6 +206,8 @@ host_strip(void)
 {
 	if (leased.s_addr == 0)
 		return (0);
+	priv.plane->keepalive(&(struct msg_tunnel_keepalive){
+	    .dev = NODE_DEV });
 	priv.plane->del(NODE_DEV, leased);
 	if (host_addr(nobody()) == -1)
 		return (-1);
@@ -223,4 +225,18 @@ host_unconfigure(void)
 {
 	if (is_open && (host_conf()->idle == 0 || host_strip() == -1))
 		host_close();
+}
+
+void
+host_keepalive(const struct msg_node_lease *l, int answers)
+{
+	struct msg_tunnel_keepalive m;
+
+	memset(&m, 0, sizeof(m));
+	m.dev = NODE_DEV;
+	m.interval = host_conf()->keepalive;
+	m.answers = (uint32_t)answers;
+	m.v4 = l->v4;
+	m.tep4 = l->tep4;
+	priv.plane->keepalive(&m);
 }

@@ -5,6 +5,7 @@
  */
 #include <sys/types.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,8 @@
 #define GONE_MS		1000	/* after somebody removed the interface */
 #define STOP_MS		5000	/* for the server's answer to our delete */
 #define ADDR_MS		500	/* addresses often change together */
+#define PAUSE_MIN	30000	/* before another lease, after a dead TEP */
+#define PAUSE_MAX	900000
 
 enum node_state {
 	NODE_OFF,		/* not a node, or told to be down */
@@ -23,6 +26,14 @@ enum node_state {
 	NODE_WANTED,		/* session asks for a lease */
 	NODE_UP,		/* the lease is configured */
 	NODE_RELEASING		/* session gives it back */
+};
+
+/* Of the TEP: it is silent, then the server is asked, then it is given up. */
+enum tep_life {
+	TEP_UNKNOWN,		/* it has not answered yet: not judged */
+	TEP_ANSWERS,
+	TEP_SILENT,		/* the server is asked */
+	TEP_RENEWED		/* which says that it is right */
 };
 
 static enum node_state	 state;
@@ -36,6 +47,10 @@ static struct in_addr	 hint;
 static struct event	*timer, *idle_timer, *addr_timer, *addr_event;
 static struct msg_node_note note;	/* what session said last, */
 static int64_t		 note_ms;	/* and when; 0: nothing yet */
+static enum tep_life	 life;
+static struct in6_addr	 answered;	/* this TEP did, once */
+static int		 deserted;	/* by its TEP: it is given back */
+static int64_t		 pause_ms;	/* what the next one waits */
 static char		 error[NODE_TEXT];
 static int64_t		 error_ms;
 
@@ -108,13 +123,16 @@ node_start(void)
 }
 
 static void
-node_want(void)
+node_want(int64_t in_ms)
 {
 	state = NODE_WANTED;
 	used_ms = now_ms();
 	if (node_conf()->idle != 0)
 		timer_set(idle_timer, (int64_t)node_conf()->idle * 1000);
-	node_start();
+	if (in_ms == 0)
+		node_start();
+	else
+		timer_set(timer, in_ms);
 }
 
 static void
@@ -323,7 +341,7 @@ node_used(struct msglink *l, struct msg *m)
 	if (state == NODE_IDLE) {
 		log_info("a packet for %s: a lease is asked for",
 		    node_conf()->ifname);
-		node_want();
+		node_want(0);
 	} else if (state == NODE_RELEASING && after == NODE_IDLE)
 		after = NODE_WANTED;
 }
@@ -345,6 +363,16 @@ lease_believable(const struct msg_node_lease *l)
 	    l->v4.s_addr != l->tep4.s_addr);
 }
 
+static void
+node_watch(const struct msg_node_lease *ml)
+{
+	int known = IN6_ARE_ADDR_EQUAL(&answered, &ml->tep6);
+
+	life = known ? TEP_ANSWERS : TEP_UNKNOWN;
+	if (node_conf()->keepalive != 0)
+		host_keepalive(ml, known);
+}
+
 static int
 node_configure(const struct msg_node_lease *ml)
 {
@@ -355,6 +383,7 @@ node_configure(const struct msg_node_lease *ml)
 	state = NODE_UP;
 	holding = 1;
 	renewals = 0;
+	node_watch(ml);
 	since = now_wall();
 	(void)node_dev(&dev);
 	log_info("IPv4 %s on %s for %u s, TEP %s, MTU %u", log_in(ml->v4),
@@ -381,6 +410,12 @@ node_lease(struct msglink *l, struct msg *m)
 	    !IN6_ARE_ADDR_EQUAL(&held.tep6, &ml.tep6)))
 		node_unconfigure(EVENT_LOST, "the server gave another lease");
 	if (state == NODE_UP) {
+		if (held.tep4.s_addr != ml.tep4.s_addr)
+			node_watch(&ml);
+		else if (life == TEP_SILENT) {
+			life = TEP_RENEWED;
+			host_keepalive(&ml, 1);
+		}
 		renewals++;
 		log_info("IPv4 %s renewed for %u s", log_in(ml.v4),
 		    ml.lifetime);
@@ -420,6 +455,60 @@ node_delete(struct msglink *l, struct msg *m)
 }
 
 /*
+ * Dead peer detection. A TEP that has answered and does not any more may have
+ * lost the lease, or be gone. A renewal makes the server tell it again; while
+ * the server is not there either, nothing is known, and the lease is kept.
+ * When that was of no use the lease is given back, since another one may be
+ * at a TEP that lives.
+ */
+static void
+tep_silent(void)
+{
+	char text[NODE_TEXT];
+
+	snprintf(text, sizeof(text), "TEP %s does not answer",
+	    log_in6(&held.tep6));
+	node_error(text);
+	if (life != TEP_RENEWED) {
+		log_warnx("%s: the server is asked", text);
+		life = TEP_SILENT;
+		node_start();
+		return;
+	}
+	if (pause_ms == 0)
+		pause_ms = PAUSE_MIN;
+	else if ((pause_ms *= 2) > PAUSE_MAX)
+		pause_ms = PAUSE_MAX;
+	log_warnx("%s: the lease of %s is given back, another is asked for "
+	    "in %lld s", text, log_in(held.v4), (long long)pause_ms / 1000);
+	deserted = 1;
+	has_hint = 0;
+	node_give_back(NODE_WANTED);
+}
+
+/* A liar gains no more than by losing our packets, which it can as well. */
+void
+node_peer(struct msglink *l, struct msg *m)
+{
+	struct msg_tunnel_peer mp;
+
+	(void)l;
+	memcpy(&mp, m->data, sizeof(mp));
+	if (mp.dev != NODE_DEV || state != NODE_UP ||
+	    node_conf()->keepalive == 0)
+		return;
+	if (!mp.alive) {
+		tep_silent();
+		return;
+	}
+	if (life == TEP_SILENT || life == TEP_RENEWED)
+		log_info("TEP %s answers again", log_in6(&held.tep6));
+	life = TEP_ANSWERS;
+	answered = held.tep6;
+	pause_ms = 0;
+}
+
+/*
  * An unsolicited allocation is no more than a hint: the lease is got by our
  * own request for that address, from the server as we know it. NULL: it is
  * taken, else why not.
@@ -437,7 +526,7 @@ offer_take(struct in_addr v4)
 	has_hint = 1;
 	hint = v4;
 	if (state == NODE_IDLE)
-		node_want();
+		node_want(0);
 	else
 		node_start();
 	return (NULL);
@@ -524,13 +613,20 @@ node_note(struct msglink *l, struct msg *m)
 void
 node_stopped(struct msglink *l, struct msg *m)
 {
+	int64_t wait;
+
 	(void)l;
 	(void)m;
 	if (state != NODE_RELEASING)
 		return;
 	if (after == NODE_OFF && holding)
 		node_store(0);
-	node_unconfigure(EVENT_DOWN, "given back");
+	wait = deserted ? pause_ms : 0;
+	if (deserted)
+		node_unconfigure(EVENT_LOST, "the TEP does not answer");
+	else
+		node_unconfigure(EVENT_DOWN, "given back");
+	deserted = 0;
 	state = after;
 	if (state == NODE_OFF) {
 		host_close();
@@ -538,7 +634,7 @@ node_stopped(struct msglink *l, struct msg *m)
 	}
 	node_wait();
 	if (state == NODE_WANTED)
-		node_want();
+		node_want(wait);
 }
 
 /*
@@ -551,8 +647,9 @@ node_up(void)
 		after = NODE_WANTED;
 	if (state == NODE_OFF || state == NODE_IDLE) {
 		node_wait();
-		node_want();
-	}
+		node_want(0);
+	} else if (state == NODE_WANTED)
+		node_start();
 	return (NULL);
 }
 
@@ -654,6 +751,11 @@ node_status(struct msg_ctl_node *row)
 		[NODE_WANTED] = CTL_NODE_ASKING, [NODE_UP] = CTL_NODE_BOUND,
 		[NODE_RELEASING] = CTL_NODE_RELEASING,
 	};
+	static const uint32_t lives[] = {
+		[TEP_UNKNOWN] = CTL_TEP_UNKNOWN,
+		[TEP_ANSWERS] = CTL_TEP_ANSWERS,
+		[TEP_SILENT] = CTL_TEP_SILENT, [TEP_RENEWED] = CTL_TEP_SILENT,
+	};
 	struct plane_dev dev;
 
 	memset(row, 0, sizeof(*row));
@@ -671,6 +773,9 @@ node_status(struct msg_ctl_node *row)
 		row->renewals = renewals;
 		row->since = since;
 		row->remains = (until_ms - now_ms()) / 1000;
+		row->life = lives[life];
+		if (node_conf()->keepalive == 0)
+			row->life = CTL_TEP_UNWATCHED;
 	}
 	if (row->idle != 0 && used_ms != 0)
 		row->unused = (now_ms() - used_ms) / 1000;

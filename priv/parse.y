@@ -20,6 +20,8 @@
 #include "priv/value.h"
 
 #define DEPTH_MAX	3		/* blocks within blocks, and the top */
+#define KEEPALIVE_FLOOR	5		/* s */
+#define KEEPALIVE_CEIL	3600
 #define MTU_MIN		576		/* octets, inner */
 #define MTU_MAX		(65535 - 40)
 
@@ -104,7 +106,7 @@ static void	 node_table(const struct tok *, const struct tok *);
 %token	<tok> STRING
 %token	<tok> ACCEPT ADDRESS ALLOW ANONYMOUS AUTH AUTHTIMEOUT CALL CONNECT
 %token	<tok> CONNECTIONS CONTROL DEFAULT DEMAND EVENT EXCLUDE FROM
-%token	<tok> IDLE IDLETIMEOUT INCLUDE INTERFACE KEYTAB
+%token	<tok> IDLE IDLETIMEOUT INCLUDE INTERFACE KEEPALIVE KEYTAB
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
 %token	<tok> OFFERS ON PASSWORD PASSWORDS PERSOURCE POOL PORT PREFIX QUARANTINE
 %token	<tok> REDIRECT REQUESTTIMEOUT ROUTE SECRETS SERVER SOURCERATE STORE
@@ -407,6 +409,15 @@ nodeopt		: SERVER STRING port		{ node_server($2, $3); }
 			once(1, $2);
 			pc.conf->node.idle = $3;
 		}
+		| KEEPALIVE STRING {
+			once(1, $1);
+			pc.conf->node.keepalive = number($1, $2,
+			    KEEPALIVE_FLOOR, KEEPALIVE_CEIL);
+		}
+		| NO KEEPALIVE {
+			once(1, $2);
+			pc.conf->node.keepalive = 0;
+		}
 		| EVENT STRING {
 			once(1, $1);
 			set_path(pc.conf->node.event, $1, $2);
@@ -456,6 +467,7 @@ static const struct keyword {
 	{ "idle-timeout",	IDLETIMEOUT },
 	{ "include",		INCLUDE },
 	{ "interface",		INTERFACE },
+	{ "keepalive",		KEEPALIVE },
 	{ "keytab",		KEYTAB },
 	{ "leases",		LEASES },
 	{ "lifetime",		LIFETIME },

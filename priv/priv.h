@@ -173,6 +173,7 @@ void	 node_offer(struct msglink *, struct msg *);
 void	 node_call(const struct pconn *, const struct msg_lease_request *);
 void	 node_note(struct msglink *, struct msg *);
 void	 node_used(struct msglink *, struct msg *);
+void	 node_peer(struct msglink *, struct msg *);	/* the TEP's life */
 /*
  * dstmctl up, renew, down: NULL it is so or under way, else why not. down
  * is until up; up on demand is as if a packet had come. Of a node alone.
@@ -195,6 +196,11 @@ int	 host_configure(const struct msg_node_lease *);
 /* Takes the lease off the host; on demand the interface stays. */
 void	 host_unconfigure(void);
 void	 host_close(void);
+/*
+ * Watches the TEP of the lease that is configured, which is known to answer
+ * (1) or not (0), as often as is configured.
+ */
+void	 host_keepalive(const struct msg_node_lease *, int);
 /* 1: it is there. */
 int	 node_dev(struct plane_dev *);
 

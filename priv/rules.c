@@ -56,6 +56,8 @@ const struct msg_rule	 priv_rules[] = {
 	    tep_gone },
 	{ MSG_TUNNEL_USED, TUNNEL, sizeof(struct msg_tunnel_dev), 0, 0,
 	    node_used },
+	{ MSG_TUNNEL_PEER, TUNNEL, sizeof(struct msg_tunnel_peer), 0, 0,
+	    node_peer },
 	{ MSG_TUNNEL_STATS, TUNNEL, sizeof(struct msg_tunnel_stats), 0, 0,
 	    plane_tun_stats },
 };

@@ -157,6 +157,13 @@ gif_move(const struct plane_dev *pd)
 	return (-1);
 }
 
+/* Nobody sees the packets here: the far end is never judged. */
+static void
+gif_keepalive(const struct msg_tunnel_keepalive *m)
+{
+	(void)m;
+}
+
 static void
 gif_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
     plane_page_cb on_page, void *arg)
@@ -180,6 +187,6 @@ gif_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
 
 const struct plane	 plane_gif = {
 	"gif", gif_open, gif_close, gif_reopen, gif_move, gif_add, gif_del,
-	gif_list
+	gif_keepalive, gif_list
 };
 #endif /* __OpenBSD__ */

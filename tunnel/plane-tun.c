@@ -48,6 +48,7 @@ struct device {
 	int			 open;
 	int			 moving;	/* the process has the socket */
 	struct plane_dev	 conf;
+	struct msg_tunnel_keepalive keepalive;
 	int			 tun, sock;
 	struct plane_entries	 entries;
 	struct todo		 todo;
@@ -223,6 +224,9 @@ introduce(struct device *d)
 	struct entry *e;
 
 	send_fd(d, MSG_TUNNEL_DEV, d->tun);
+	if (d->keepalive.interval != 0)
+		msg_put(tunnel, MSG_TUNNEL_KEEPALIVE, &d->keepalive,
+		    sizeof(d->keepalive));
 	RB_FOREACH(e, plane_entries, &d->entries) {
 		TAILQ_INSERT_TAIL(&d->todo, e, todo);
 		e->waits = 1;
@@ -514,6 +518,18 @@ tun_del(uint32_t dev, struct in_addr v4)
 }
 
 static void
+tun_keepalive(const struct msg_tunnel_keepalive *m)
+{
+	struct device *d = device_of(m->dev);
+
+	if (!d->open)
+		return;
+	d->keepalive = *m;
+	if (tunnel != NULL)
+		msg_put(tunnel, MSG_TUNNEL_KEEPALIVE, m, sizeof(*m));
+}
+
+static void
 tun_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
     plane_page_cb on_page, void *arg)
 {
@@ -622,5 +638,5 @@ plane_tun_stats(struct msglink *l, struct msg *m)
 
 const struct plane	 plane_tun = {
 	"tun", tun_open, tun_close, tun_reopen, tun_move, tun_add, tun_del,
-	tun_list
+	tun_keepalive, tun_list
 };

@@ -21,6 +21,7 @@
 #define STRIDE		(PACKET_MAX + 320)	/* not all in one cache set */
 #define PAGE_MAX	256
 #define SAY_MS		1000	/* between two words of a device's use */
+#define KEEPALIVE_FIRST_MS 100	/* the socket comes behind the entries */
 
 struct device {
 	int			 tun, sock;	/* -1: not there */
@@ -30,6 +31,8 @@ struct device {
 	uint64_t		 drops[DROP_NREASON];
 	int			 used;	/* in this batch */
 	int64_t			 said;	/* that it is, ms */
+	struct keepalive	 keepalive;
+	struct event		*ev_keepalive;
 };
 
 union control {
@@ -285,6 +288,57 @@ traffic_class(struct msghdr *mh)
 	return ((uint8_t)v);
 }
 
+/*
+ * Whether the TEP of a node answers
+ */
+
+static void
+say_peer(const struct device *d, int alive)
+{
+	struct msg_tunnel_peer m;
+
+	memset(&m, 0, sizeof(m));
+	m.dev = d->conf.dev;
+	m.alive = (uint32_t)alive;
+	msg_put(parent, MSG_TUNNEL_PEER, &m, sizeof(m));
+}
+
+/* A packet from the TEP: 1 it answers us, and is of no use to the host. */
+static int
+heard(struct device *d, const uint8_t *p, size_t len)
+{
+	int answer;
+
+	if (d->keepalive.interval_ms == 0)
+		return (0);
+	answer = keepalive_is_answer(&d->keepalive, p, len);
+	if (keepalive_heard(&d->keepalive, answer))
+		say_peer(d, 1);
+	return (answer);
+}
+
+static void
+on_keepalive(evutil_socket_t fd, short what, void *arg)
+{
+	struct device *d = arg;
+	struct tunnel_entry *e;
+	int64_t next;
+	int send, died;
+
+	(void)fd;
+	(void)what;
+	next = keepalive_tick(&d->keepalive, &send, &died);
+	timer_set(d->ev_keepalive, next);
+	if (send && d->sock != -1 &&
+	    (e = tunnel_map_find(d->map, d->keepalive.v4)) != NULL) {
+		batch_out(0, keepalive_packet(&d->keepalive, out.packets[0]),
+		    e, 0);
+		send_batch(d, 1);
+	}
+	if (died)
+		say_peer(d, 0);
+}
+
 static void
 packet_in(struct device *d, int i)
 {
@@ -302,6 +356,8 @@ packet_in(struct device *d, int i)
 		d->drops[DROP_ECN]++;
 		return;
 	}
+	if (heard(d, p, len))
+		return;
 	ipv4_clamp_mss(p, len, d->conf.mtu);
 	if (write(d->tun, p, len) == -1) {
 		d->drops[DROP_QUEUE]++;
@@ -350,6 +406,8 @@ device_close(struct device *d)
 		event_free(d->ev_tun);
 	if (d->ev_sock != NULL)
 		event_free(d->ev_sock);
+	if (d->ev_keepalive != NULL)
+		event_free(d->ev_keepalive);
 	if (d->tun != -1)
 		close(d->tun);
 	if (d->sock != -1)
@@ -445,6 +503,26 @@ tunnel_del(struct msglink *l, struct msg *m)
 }
 
 static void
+tunnel_keepalive(struct msglink *l, struct msg *m)
+{
+	struct msg_tunnel_keepalive mk;
+	struct device *d;
+
+	(void)l;
+	memcpy(&mk, m->data, sizeof(mk));
+	d = device_of(mk.dev);
+	if (d->map == NULL)
+		return;
+	if (d->ev_keepalive == NULL &&
+	    (d->ev_keepalive = evtimer_new(base, on_keepalive, d)) == NULL)
+		fatalx("evtimer_new");
+	evtimer_del(d->ev_keepalive);
+	keepalive_start(&d->keepalive, &mk);
+	if (mk.interval != 0)
+		timer_set(d->ev_keepalive, KEEPALIVE_FIRST_MS);
+}
+
+static void
 tunnel_list(struct msglink *l, struct msg *m)
 {
 	static struct tunnel_entry page[PAGE_MAX];
@@ -500,6 +578,8 @@ static const struct msg_rule	 rules[] = {
 	    tunnel_add },
 	{ MSG_TUNNEL_DEL, PRIV, sizeof(struct msg_tunnel_entry), 0, 0,
 	    tunnel_del },
+	{ MSG_TUNNEL_KEEPALIVE, PRIV, sizeof(struct msg_tunnel_keepalive), 0, 0,
+	    tunnel_keepalive },
 	{ MSG_TUNNEL_LIST, PRIV, sizeof(struct msg_tunnel_list), 0, 0,
 	    tunnel_list },
 	{ MSG_VERBOSE, PRIV, sizeof(struct msg_verbose), 0, 0,

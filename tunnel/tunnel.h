@@ -73,6 +73,40 @@ uint32_t	 tunnel_map_count(const struct tunnel_map *);
 uint32_t	 tunnel_map_page(const struct tunnel_map *, uint32_t slot,
 		    struct tunnel_entry *, uint32_t max, uint32_t *n);
 
+/* keepalive.c: does the TEP of a node answer? */
+
+#define KEEPALIVE_SIZE	36	/* octets of an echo request */
+
+struct keepalive {		/* all 0: nobody asks */
+	int64_t		 interval_ms;
+	struct in_addr	 v4, tep4;
+	uint8_t		 cookie[10];	/* of our packets */
+	uint16_t	 seq;
+	int		 missed, heard;
+	int		 answers;	/* it is known to; else it is not judged */
+	int		 dead;
+	int		 told;		/* since the start: that it answers */
+};
+
+void		 keepalive_start(struct keepalive *,
+		    const struct msg_tunnel_keepalive *);
+/* The next echo request, KEEPALIVE_SIZE octets: its length. */
+size_t		 keepalive_packet(struct keepalive *, uint8_t *);
+/* Is this checked packet from the TEP an answer to one of ours? 1 or 0. */
+int		 keepalive_is_answer(const struct keepalive *, const uint8_t *,
+		    size_t);
+/*
+ * Something came from the TEP, maybe an answer. 1: that is news. It was dead,
+ * or this is the first life since the start of one that answers.
+ */
+int		 keepalive_heard(struct keepalive *, int);
+/*
+ * The time has come: ms until the next. send: a packet is to be sent; died:
+ * it was silent for an interval, and for three requests in another one. A TEP
+ * that never answered is asked once in an interval, and not judged.
+ */
+int64_t		 keepalive_tick(struct keepalive *, int *send, int *died);
+
 /* The parent's view */
 
 struct plane_dev {
@@ -116,6 +150,12 @@ struct plane {
 	void		(*add)(uint32_t dev, struct in_addr,
 			    const struct in6_addr *);
 	void		(*del)(uint32_t dev, struct in_addr);
+	/*
+	 * Whether the far end of the node's one entry answers is watched from
+	 * now on, or with interval 0 not any more: MSG_TUNNEL_PEER. Ends with
+	 * the device.
+	 */
+	void		(*keepalive)(const struct msg_tunnel_keepalive *);
 	/*
 	 * One page of entries with counters, and the drop counters, since
 	 * the plane (tun: the tunnel process) started.

@@ -545,6 +545,7 @@ node_bound(void)
 
 	memset(&r, 0, sizeof(r));
 	r.state = CTL_NODE_BOUND;
+	r.life = CTL_TEP_ANSWERS;
 	r.idle = 600;
 	r.mtu = 1460;
 	r.renewals = 3;
@@ -577,7 +578,7 @@ test_node(void **state)
 	    "interface   dstm0, MTU 1460\n"
 	    "address     198.51.100.16\n"
 	    "outer       2001:db8:1::10\n"
-	    "TEP         2001:db8::2, 198.51.100.1\n"
+	    "TEP         2001:db8::2, 198.51.100.1, answers\n"
 	    "server      2001:db8::1\n"
 	    "ends in     59s, renewed 3 times\n"
 	    "renewal in  29s\n"
@@ -591,6 +592,7 @@ test_node(void **state)
 	    "\"address\": \"198.51.100.16\", "
 	    "\"outer\": \"2001:db8:1::10\", "
 	    "\"tep_ipv4\": \"198.51.100.1\", \"tep_ipv6\": \"2001:db8::2\", "
+	    "\"tep\": \"answers\", "
 	    "\"server\": \"2001:db8::1\", \"mtu\": 1460, "
 	    "\"since\": 1700000000, \"remaining\": 59, \"next\": 29, "
 	    "\"renewals\": 3, \"idle\": 600, \"unused\": 2, "

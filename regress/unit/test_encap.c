@@ -1,5 +1,5 @@
-/* Packets of the data plane, and its map. */
-/* LINK: tunnel/encap.o tunnel/map.o libdstmd.a */
+/* Packets of the data plane, its map, and whether the TEP answers. */
+/* LINK: tunnel/encap.o tunnel/map.o tunnel/keepalive.o libdstmd.a */
 #include <arpa/inet.h>
 
 #include <setjmp.h>
@@ -243,6 +243,125 @@ test_map(void **state)
 	tunnel_map_free(m);
 }
 
+/* What a TEP makes of an echo request. */
+static void
+echo(uint8_t *p)
+{
+	uint8_t a[4];
+
+	memcpy(a, p + 12, 4);
+	memcpy(p + 12, p + 16, 4);
+	memcpy(p + 16, a, 4);
+	p[20] = 0;
+}
+
+static void
+keepalive(struct keepalive *k, uint32_t answers)
+{
+	struct msg_tunnel_keepalive m;
+
+	memset(&m, 0, sizeof(m));
+	m.interval = 30;
+	m.answers = answers;
+	inet_pton(AF_INET, "198.51.100.16", &m.v4);
+	inet_pton(AF_INET, "198.51.100.1", &m.tep4);
+	keepalive_start(k, &m);
+}
+
+static void
+test_keepalive_packet(void **state)
+{
+	uint8_t p[KEEPALIVE_SIZE], q[KEEPALIVE_SIZE];
+	struct keepalive k, other;
+	size_t i;
+
+	(void)state;
+	memset(&k, 0, sizeof(k));
+	keepalive(&k, 0);
+	keepalive(&other, 0);
+	assert_int_equal(keepalive_packet(&k, p), sizeof(p));
+	assert_int_equal(ipv4_check(p, sizeof(p)), sizeof(p));
+	assert_int_equal(sum(p, 20, 0), 0xffff);
+	assert_int_equal(sum(p + 20, sizeof(p) - 20, 0), 0xffff);
+	assert_int_equal(p[20], 8);
+	(void)keepalive_packet(&k, q);
+	assert_memory_not_equal(p, q, sizeof(p));
+	assert_false(keepalive_is_answer(&k, p, sizeof(p)));
+	echo(p);
+	assert_true(keepalive_is_answer(&k, p, sizeof(p)));
+	assert_false(keepalive_is_answer(&other, p, sizeof(p)));
+	assert_false(keepalive_is_answer(&k, p, sizeof(p) - 1));
+	/* What the host itself has asked for is not ours to swallow. */
+	for (i = 24; i < sizeof(p); i++) {
+		if (i == 26 || i == 27)		/* sequence: any of ours */
+			continue;
+		p[i] ^= 1;
+		assert_false(keepalive_is_answer(&k, p, sizeof(p)));
+		p[i] ^= 1;
+	}
+	memset(&k, 0, sizeof(k));
+	assert_false(keepalive_is_answer(&k, p, sizeof(p)));
+}
+
+static void
+test_keepalive(void **state)
+{
+	struct keepalive k;
+	int64_t ms;
+	int i, send, died;
+
+	(void)state;
+	/* One that never answers is asked, and not judged. */
+	keepalive(&k, 0);
+	for (i = 0; i < 10; i++) {
+		assert_int_equal(keepalive_tick(&k, &send, &died), 30000);
+		assert_true(send);
+		assert_false(died);
+		assert_int_equal(keepalive_heard(&k, 0), 0);
+	}
+	/* Its first answer is news; then traffic is life as well. */
+	assert_int_equal(keepalive_heard(&k, 1), 1);
+	for (i = 0; i < 10; i++) {
+		assert_int_equal(keepalive_tick(&k, &send, &died), 30000);
+		assert_false(send);
+		assert_int_equal(keepalive_heard(&k, i % 2), 0);
+	}
+	/* A lost answer is not the end. */
+	(void)keepalive_tick(&k, &send, &died);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(keepalive_tick(&k, &send, &died), 10000);
+		assert_true(send);
+		assert_false(died);
+	}
+	(void)keepalive_heard(&k, 0);
+	/* Silence: an interval, and three requests in another. */
+	(void)keepalive_tick(&k, &send, &died);
+	for (ms = 30000, i = 0; !died && i < 10; i++)
+		ms += keepalive_tick(&k, &send, &died);
+	assert_int_equal(i, 4);
+	assert_int_equal(ms, 30000 + 3 * 10000 + 30000);
+	assert_true(send);
+	/* That is said once, and it is still asked. */
+	for (i = 0; i < 10; i++) {
+		assert_int_equal(keepalive_tick(&k, &send, &died), 30000);
+		assert_true(send);
+		assert_false(died);
+	}
+	assert_int_equal(keepalive_heard(&k, 0), 1);
+	/* One that is known to answer is judged from the start. */
+	keepalive(&k, 1);
+	for (i = 0; i < 3; i++) {
+		(void)keepalive_tick(&k, &send, &died);
+		assert_false(died);
+	}
+	(void)keepalive_tick(&k, &send, &died);
+	assert_true(died);
+	/* and lives by whatever comes, which is said once */
+	keepalive(&k, 1);
+	assert_int_equal(keepalive_heard(&k, 0), 1);
+	assert_int_equal(keepalive_heard(&k, 1), 0);
+}
+
 int
 main(void)
 {
@@ -250,6 +369,8 @@ main(void)
 		cmocka_unit_test(test_check), cmocka_unit_test(test_mss),
 		cmocka_unit_test(test_demand),
 		cmocka_unit_test(test_ecn), cmocka_unit_test(test_map),
+		cmocka_unit_test(test_keepalive_packet),
+		cmocka_unit_test(test_keepalive),
 	};
 
 	return (cmocka_run_group_tests_name("encap", tests, NULL, NULL));

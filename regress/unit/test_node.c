@@ -30,7 +30,9 @@ static uint32_t		 stored;
 static int		 open_, configured, refuse, removed;
 static struct pconn	 server;
 static char		 events[32];
-static uint32_t		 ntaken, nreject, replied;
+static uint32_t		 ntaken, nreject, replied, nkeepalive;
+static int		 known;
+static int64_t		 last_timer;
 
 /*
  * What is around it
@@ -52,6 +54,7 @@ timer_set(struct event *ev, int64_t ms)
 {
 	struct timeval tv = { ms > 0 ? ms / 1000 : 0, 0 };
 
+	last_timer = ms;
 	assert_int_equal(evtimer_add(ev, &tv), 0);
 }
 
@@ -188,6 +191,14 @@ host_unconfigure(void)
 }
 
 void
+host_keepalive(const struct msg_node_lease *l, int answers)
+{
+	assert_int_not_equal(l->tep4.s_addr, 0);
+	known = answers;
+	nkeepalive++;
+}
+
+void
 host_close(void)
 {
 	open_ = configured = 0;
@@ -248,6 +259,29 @@ suspended(int64_t ms)
 	later(0);
 }
 
+static void
+tep(int alive)
+{
+	struct msg_tunnel_peer m;
+	struct msg msg;
+
+	memset(&m, 0, sizeof(m));
+	m.dev = NODE_DEV;
+	m.alive = (uint32_t)alive;
+	memset(&msg, 0, sizeof(msg));
+	msg.data = &m;
+	node_peer(NULL, &msg);
+}
+
+static uint32_t
+tep_life(void)
+{
+	struct msg_ctl_node row;
+
+	node_status(&row);
+	return (row.life);
+}
+
 static int
 setup(void **state)
 {
@@ -256,6 +290,7 @@ setup(void **state)
 	conf.roles = ROLE_NODE;
 	conf.node.idle = 600;
 	conf.node.nservers = 1;
+	conf.node.keepalive = 30;
 	priv.conf = &conf;
 	assert_non_null(priv.base = event_base_new());
 	memset(&server, 0, sizeof(server));
@@ -267,6 +302,7 @@ setup(void **state)
 	refuse = removed = 0;
 	events[0] = '\0';
 	nstart = nstop = nclose = nstore = ntaken = nreject = 0;
+	nkeepalive = 0;
 	node_init();
 	return (0);
 }
@@ -299,6 +335,86 @@ test_demand(void **state)
 	assert_true(configured);
 	node_stopped(NULL, NULL);	/* nobody has stopped it */
 	assert_int_equal(status(), CTL_NODE_BOUND);
+}
+
+/* The TEP is silent: the server is asked; then the lease is given up. */
+static void
+test_dead(void **state)
+{
+	int64_t pause;
+	int i;
+
+	(void)state;
+	tep(0);				/* of no lease */
+	node_used(NULL, NULL);
+	lease(600);
+	assert_int_equal(nkeepalive, 1);
+	assert_int_equal(known, 0);
+	assert_int_equal(tep_life(), CTL_TEP_UNKNOWN);
+	tep(1);
+	assert_int_equal(tep_life(), CTL_TEP_ANSWERS);
+
+	/* It is back after the renewal. */
+	tep(0);
+	assert_int_equal(tep_life(), CTL_TEP_SILENT);
+	assert_int_equal(status(), CTL_NODE_BOUND);
+	assert_int_equal(nstart, 2);
+	tep(0);				/* the server does not answer either */
+	assert_int_equal(status(), CTL_NODE_BOUND);
+	lease(600);
+	assert_int_equal(nkeepalive, 2);
+	assert_int_equal(known, 1);
+	tep(1);
+	assert_int_equal(tep_life(), CTL_TEP_ANSWERS);
+	assert_string_equal(events, "u");
+
+	/* It is not, and of the next lease neither: later and later. */
+	for (i = 0, pause = 30000; i < 8; i++) {
+		tep(0);
+		lease(600);
+		assert_int_equal(status(), CTL_NODE_BOUND);
+		tep(0);
+		assert_int_equal(status(), CTL_NODE_RELEASING);
+		assert_int_equal(nstop, i + 1);
+		node_stopped(NULL, NULL);
+		assert_int_equal(status(), CTL_NODE_ASKING);
+		assert_false(configured);
+		assert_int_equal(last_timer, pause);
+		pause = pause * 2 > 900000 ? 900000 : pause * 2;
+		assert_null(node_up());	/* the operator knows better */
+		assert_int_equal(start.has_v4, 0);
+		lease(600);
+		assert_int_equal(status(), CTL_NODE_BOUND);
+		assert_int_equal(known, 1);
+	}
+	assert_string_equal(events, "ululululululululu");
+
+	/* The operator's word counts more than the pause. */
+	tep(0);
+	lease(600);
+	tep(0);
+	assert_null(node_down());
+	node_stopped(NULL, NULL);
+	assert_int_equal(status(), CTL_NODE_DOWN);
+	tep(0);
+	tep(1);
+	assert_int_equal(status(), CTL_NODE_DOWN);
+}
+
+static void
+test_unwatched(void **state)
+{
+	(void)state;
+	conf.node.keepalive = 0;
+	node_used(NULL, NULL);
+	lease(600);
+	assert_int_equal(nkeepalive, 0);
+	assert_int_equal(tep_life(), CTL_TEP_UNWATCHED);
+	tep(0);
+	lease(600);
+	tep(0);
+	assert_int_equal(status(), CTL_NODE_BOUND);
+	assert_int_equal(nstart, 1);
 }
 
 /* A packet that comes while the lease is given back asks again. */
@@ -571,6 +687,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_demand, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dead, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unwatched, setup,
+		    teardown),
 		cmocka_unit_test_setup_teardown(test_race, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_operator, setup,
 		    teardown),
