@@ -1,13 +1,14 @@
 #!/bin/sh
 # The Debian packages that dstmd needs: to build, to run the demo, to test,
 # to lint. Installs those that are missing (as root) and says which.
-# usage: packages.sh build|demo|regress|lint|all ...
+# usage: packages.sh build|demo|regress|fuzz|lint|all ...
 set -eu
 
 build="gcc libc6-dev make pkgconf byacc libbsd-dev libevent-dev libxml2-dev
     libsasl2-dev libsasl2-modules libseccomp-dev libsqlite3-dev libmnl-dev
     libssl-dev libkrb5-dev"
 demo="iproute2 procps iputils-ping curl nginx-light jq tcpdump"
+fuzz="afl++ clang llvm libclang-rt-14-dev"
 regress="$demo libcmocka-dev python3 perl mandoc clang libclang-rt-14-dev
     sqlite3 util-linux mount e2fsprogs strace iptables iperf3 krb5-kdc krb5-admin-server
     krb5-user python3-gssapi libsasl2-modules-gssapi-mit"
@@ -20,9 +21,10 @@ for group; do
 	build)		list="$list $build" ;;
 	demo)		list="$list $build $demo" ;;
 	regress)	list="$list $build $regress" ;;
+	fuzz)		list="$list $build $fuzz" ;;
 	lint)		list="$list $build $lint" ;;
-	all)		list="$list $build $regress $lint" ;;
-	*)		echo "usage: packages.sh build|demo|regress|lint|all" >&2
+	all)		list="$list $build $regress $fuzz $lint" ;;
+	*)		echo "usage: packages.sh build|demo|regress|fuzz|lint|all" >&2
 			exit 2 ;;
 	esac
 done

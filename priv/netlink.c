@@ -82,6 +82,28 @@ answer(uint32_t number, int64_t end)
 	return (-1);
 }
 
+/*
+ * Are these octets whole messages, each of its own length? The library takes
+ * a length of more than 2 GB for a negative one, and goes on behind the buffer.
+ */
+static int
+is_whole(size_t n)
+{
+	const uint8_t *p = buf.data;
+	struct nlmsghdr nh;
+	size_t len;
+
+	for (; n >= sizeof(nh); p += len, n -= len) {
+		memcpy(&nh, p, sizeof(nh));
+		if (nh.nlmsg_len < sizeof(nh) || nh.nlmsg_len > n)
+			return (0);
+		len = MNL_ALIGN(nh.nlmsg_len);
+		if (len > n)
+			len = n;
+	}
+	return (n == 0);
+}
+
 /* Sends it; what comes back goes to cb. 0, or -1 with the kernel's errno. */
 static int
 talk(struct nlmsghdr *nh, mnl_cb_t cb, void *arg)
@@ -100,6 +122,10 @@ talk(struct nlmsghdr *nh, mnl_cb_t cb, void *arg)
 	do {
 		if ((n = answer(number, end)) == -1)
 			return (-1);
+		if (!is_whole((size_t)n)) {
+			errno = EBADMSG;
+			return (-1);
+		}
 		r = mnl_cb_run(buf.data, (size_t)n, number,
 		    mnl_socket_get_portid(nl), cb, arg);
 	} while (r > MNL_CB_STOP);
@@ -122,7 +148,8 @@ link_cb(const struct nlmsghdr *nh, void *arg)
 	struct link *link = arg;
 	const struct nlattr *a;
 
-	if (nh->nlmsg_type != RTM_NEWLINK)
+	if (nh->nlmsg_type != RTM_NEWLINK ||
+	    mnl_nlmsg_get_payload_len(nh) < sizeof(*ifi))
 		return (MNL_CB_OK);
 	link->index = ifi->ifi_index;
 	mnl_attr_for_each(a, nh, sizeof(*ifi))
@@ -450,7 +477,9 @@ addr_cb(const struct nlmsghdr *nh, void *arg)
 	struct in6_addr v6;
 	int local = 0;
 
-	if (nh->nlmsg_type != RTM_NEWADDR || ifa->ifa_family != AF_INET6)
+	if (nh->nlmsg_type != RTM_NEWADDR ||
+	    mnl_nlmsg_get_payload_len(nh) < sizeof(*ifa) ||
+	    ifa->ifa_family != AF_INET6)
 		return (MNL_CB_OK);
 	memset(&v6, 0, sizeof(v6));
 	/* IFA_ADDRESS is the peer's where there is IFA_LOCAL. */

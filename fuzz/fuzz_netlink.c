@@ -1,0 +1,143 @@
+/*
+ * What the kernel answers to the parent, by rtnetlink. A fuzzer's answer comes
+ * in pieces, as the kernel's datagrams do; for some their number and port are
+ * made right, as otherwise none would be looked at.
+ */
+/* COVERS: priv/netlink.c */
+/* LINK: priv/netlink.o libdstmd.a */
+/* LIBS: -lmnl -Wl,--wrap=mnl_socket_sendto -Wl,--wrap=mnl_socket_recvfrom */
+#include <sys/types.h>
+#include <sys/socket.h>
+
+#include <linux/netlink.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libmnl/libmnl.h>
+
+#include "fuzz/fuzz.h"
+#include "priv/netlink.h"
+
+enum { UP, EXISTS, DEL, ADDR, ROUTE, ROUTE_DEL, RULE, CLEAN, HAS, MTU, LOCAL,
+    NCALL };
+
+#define RIGHT	0x80		/* of the call: number and port are right */
+
+static struct input	 in;
+static uint32_t		 number;
+static int		 right;
+
+ssize_t	 __wrap_mnl_socket_sendto(const struct mnl_socket *, const void *,
+	    size_t);
+ssize_t	 __wrap_mnl_socket_recvfrom(const struct mnl_socket *, void *, size_t);
+
+ssize_t
+__wrap_mnl_socket_sendto(const struct mnl_socket *s, const void *p, size_t n)
+{
+	const struct nlmsghdr *nh = p;
+
+	(void)s;
+	/* what we ask is well-formed, whatever was answered before */
+	MUST(n >= sizeof(*nh) && nh->nlmsg_len == n);
+	number = nh->nlmsg_seq;
+	return ((ssize_t)n);
+}
+
+static void
+make_right(const struct mnl_socket *s, uint8_t *p, size_t n)
+{
+	struct nlmsghdr nh;
+	size_t len;
+
+	while (n >= sizeof(nh)) {
+		memcpy(&nh, p, sizeof(nh));
+		nh.nlmsg_seq = number;
+		nh.nlmsg_pid = mnl_socket_get_portid(s);
+		memcpy(p, &nh, sizeof(nh));
+		len = NLMSG_ALIGN((size_t)nh.nlmsg_len);
+		if (len < sizeof(nh) || len > n)
+			break;
+		p += len;
+		n -= len;
+	}
+}
+
+ssize_t
+__wrap_mnl_socket_recvfrom(const struct mnl_socket *s, void *buf, size_t size)
+{
+	uint8_t *piece;
+	size_t n;
+
+	if (in.n == 0) {
+		errno = EAGAIN;
+		return (-1);
+	}
+	piece = input_piece(&in, &n);
+	if (n > size)
+		n = size;
+	if (right)
+		make_right(s, piece, n);
+	memcpy(buf, piece, n);
+	free(piece);
+	return ((ssize_t)n);
+}
+
+void
+fuzz_init(void)
+{
+	if (netlink_open() == -1)
+		abort();
+}
+
+void
+fuzz_one(const uint8_t *buf, size_t len)
+{
+	static const struct in_addr v4 = { 0x0a0200c0 };
+	static const struct in6_addr v6 = { { { 0x20, 1, 0xd, 0xb8, [15] = 1 } } };
+	struct in6_addr ll;
+	uint32_t call;
+
+	in = (struct input){ buf, len };
+	call = input_number(&in, 1);
+	right = (call & RIGHT) != 0;
+	switch ((call & ~(uint32_t)RIGHT) % NCALL) {
+	case UP:
+		(void)netlink_link_up("dstm0", 1460);
+		break;
+	case EXISTS:
+		(void)netlink_link_exists("dstm0");
+		break;
+	case DEL:
+		(void)netlink_link_del("dstm0");
+		break;
+	case ADDR:
+		if (netlink_addr_add("dstm0", v4, 32) == 0)
+			(void)netlink_addr_del("dstm0", v4, 32);
+		break;
+	case ROUTE:
+		(void)netlink_route_add("dstm0", v4, 24, v4, 100, 1000);
+		break;
+	case ROUTE_DEL:
+		(void)netlink_route_del("dstm0", v4, 24, 0, 0);
+		break;
+	case RULE:
+		(void)netlink_rule_add(v4, 1000);
+		break;
+	case CLEAN:
+		(void)netlink_rule_clean(1000);
+		break;
+	case HAS:
+		(void)netlink_has_addr6(&v6);
+		break;
+	case MTU:
+		(void)netlink_addr_mtu(&v6);
+		break;
+	case LOCAL:
+		/* what is said to be link-local is */
+		if (netlink_linklocal(&v6, &ll) == 0)
+			MUST(IN6_IS_ADDR_LINKLOCAL(&ll));
+		break;
+	}
+}
