@@ -13,6 +13,14 @@ static int	 running;
 void
 fuzz_failed(const char *file, int line, const char *what)
 {
+	const char *log = getenv("FUZZ_LOG");
+	FILE *f;
+
+	/* What depends on earlier inputs is not seen again by its own. */
+	if (log != NULL && (f = fopen(log, "a")) != NULL) {
+		fprintf(f, "%s:%d: not so: %s\n", file, line, what);
+		fclose(f);
+	}
 	dprintf(STDERR_FILENO, "%s:%d: not so: %s\n", file, line, what);
 	abort();
 }

@@ -11,6 +11,7 @@
 
 #include <netinet/in.h>
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -57,6 +58,8 @@ fuzz_init(void)
 	int i;
 
 	world_start();
+	if (fcntl(world.dialled, F_SETFL, O_NONBLOCK) == -1)
+		abort();
 	for (i = 0; i < NPEERS; i++)
 		peers[i].fd = -1;
 }

@@ -406,8 +406,10 @@ check_reply(const struct msg_lease_reply *r)
 		return;		/* which is gone: nobody gets this */
 	assert_true(pw.said[r->conn.id].proved);
 	i = plane_slot(r->v4);
-	if (r->op != OP_CREATE || i == -1)
+	if (r->op != OP_CREATE || i == -1) {
+		pw.foreign += i == -1;
 		return;
+	}
 	assert_true(IN6_ARE_ADDR_EQUAL(&pw.said[r->conn.id].peer, &r->v6) ||
 	    strcmp(pw.said[r->conn.id].name, "bob") == 0);
 	assert_true(plane[i].put != 0 && plane[i].put <= pw.done_seq);

@@ -43,7 +43,7 @@ struct parent_world {
 	}		 jobs[NJOBS];		/* the last ones */
 	uint32_t	 njobs;
 	struct in_addr	 recent[NRECENT];	/* that were granted */
-	uint64_t	 granted, refused, calls, deletes;
+	uint64_t	 granted, refused, calls, deletes, foreign;
 	int		 full;		/* links are */
 	void		(*drained)(struct msglink *);	/* of the newest */
 	/* Who looks at all that is said; NULL: nobody. */

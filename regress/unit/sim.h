@@ -18,7 +18,9 @@
 #define NADDRS		22
 #define NCONNS		8
 #define QUEUE		1024		/* messages under way, each direction */
-#define STEPS		5000		/* of one world */
+#define STEPS		5000		/* of a long world */
+#define STEPS_SHORT	400		/* of the most */
+#define LONG_EVERY	50
 
 /* Told to a TEP, or its answer. */
 struct sim_job {

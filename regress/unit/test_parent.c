@@ -85,7 +85,7 @@ static void
 some_name(char *name)
 {
 	static const char *const names[] = { "alice", "bob", "anonymous",
-	    "other", "up", "mallory", "", "dstm1", "alice", "bob" };
+	    "other", "other", "up", "mallory", "", "dstm1", "alice", "bob" };
 
 	memset(name, 0, NAME_SIZE);
 	if (rnd(50) == 0)
@@ -150,7 +150,8 @@ s_request(void)
 	m.conn = some_conn();
 	m.req = rnd(100);
 	m.op = rnd(20) == 0 ? rnd(9) : OP_CREATE + rnd(3);
-	m.has_v4 = rnd(4) == 0;
+	m.has_v4 = rnd(4) == 0 || (m.conn.id < NSLOT &&
+	    strcmp(pw.said[m.conn.id].name, "other") == 0);
 	m.lifetime = rnd(3) == 0 ? (uint32_t)rng : rnd(30);
 	m.v4 = some_v4();
 	m.v6 = m.conn.id < NSLOT && rnd(4) != 0 ? pw.said[m.conn.id].peer :
@@ -391,11 +392,13 @@ test_monkey(void **state)
 	}
 	late = mallinfo2().uordblks;
 	print_message("seed %llu: %llu granted, %llu refused, %llu calls, "
-	    "%llu deletes, %zu and %zu octets\n",
+	    "%llu deletes, %llu of another server, %zu and %zu octets\n",
 	    (unsigned long long)(seed >> 20), (unsigned long long)pw.granted,
 	    (unsigned long long)pw.refused, (unsigned long long)pw.calls,
-	    (unsigned long long)pw.deletes, early, late);
+	    (unsigned long long)pw.deletes, (unsigned long long)pw.foreign,
+	    early, late);
 	/* it did something, and did not grow by it */
+	assert_true(pw.foreign > 0);
 	assert_true(pw.granted > (uint64_t)steps / 4000);
 	assert_true(pw.refused > (uint64_t)steps / 1000);
 	assert_true(late < early + 1024 * 1024);
