@@ -219,8 +219,12 @@ struct msg_verbose {		/* MSG_VERBOSE, MSG_CTL_VERBOSE */
 struct msg_session_conf {	/* MSG_SESSION_CONF */
 	uint32_t	 roles;
 	uint32_t	 max_conns;	/* 1 .. CONN_MAX */
-	uint32_t	 max_source;	/* connections from one IPv6 address */
+	uint32_t	 handshakes;	/* not authenticated, 1 .. max_conns */
+	uint32_t	 max_source;	/* connections from one source */
+	uint32_t	 source_prefix;	/* bits of an address that are a source */
 	uint32_t	 source_rate;	/* new ones of it a second, 1 .. 1000 */
+	uint32_t	 auth_failures;	/* of it a minute, 1 .. 60000 */
+	uint32_t	 request_rate;	/* of it a second, 1 .. 1000000 */
 	uint32_t	 auth_timeout;	/* s, from accept to authenticated */
 	uint32_t	 idle_timeout;	/* s, authenticated, without a lease */
 	uint32_t	 request_timeout; /* s, for an answer of priv or a TEP */

@@ -3,8 +3,8 @@
  * test (whose XML parser is the real one): strangers that connect to it, a TEP
  * and a server that it has called. An input is what they do, in turn.
  */
-/* COVERS: session/call.c session/conn.c session/dial.c session/link.c session/listen.c session/node.c session/parse.c session/request.c session/serve.c session/tep.c session/emit.c */
-/* LINK: session/call.o session/conn.o session/dial.o session/emit.o session/jitter.o session/link.o session/listen.o session/node.o session/parse.o session/request.o session/serve.o session/tep.o session/tsp.o parser/xml.o regress/unit/world.o libdstmd.a */
+/* COVERS: session/call.c session/conn.c session/dial.c session/link.c session/listen.c session/node.c session/parse.c session/request.c session/serve.c session/source.c session/tep.c session/emit.c */
+/* LINK: session/call.o session/conn.o session/dial.o session/emit.o session/jitter.o session/link.o session/listen.o session/node.o session/parse.o session/request.o session/serve.o session/source.o session/tep.o session/tsp.o parser/xml.o regress/unit/world.o libdstmd.a */
 /* LIBS: -lxml2 -lseccomp -lcmocka */
 #include <sys/types.h>
 #include <sys/socket.h>

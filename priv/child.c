@@ -411,8 +411,12 @@ configure_session(struct child *c)
 	memset(&sc, 0, sizeof(sc));
 	sc.roles = conf->roles;
 	sc.max_conns = conf->max_conns;
+	sc.handshakes = conf->handshakes;
 	sc.max_source = conf->max_source;
+	sc.source_prefix = conf->source_prefix;
 	sc.source_rate = conf->source_rate;
+	sc.auth_failures = conf->auth_failures;
+	sc.request_rate = conf->request_rate;
 	sc.auth_timeout = conf->auth_timeout;
 	sc.idle_timeout = conf->idle_timeout;
 	sc.request_timeout = conf->request_timeout;

@@ -240,11 +240,13 @@ conf_print(const struct conf *conf, FILE *f)
 	print_setting(f, "store", conf->store);
 	if (conf->secrets[0] != '\0')
 		print_setting(f, "secrets", conf->secrets);
-	fprintf(f, "limits {\n\tconnections %u\n\tper-source %u\n"
-	    "\tsource-rate %u\n"
+	fprintf(f, "limits {\n\tconnections %u\n\thandshakes %u\n"
+	    "\tper-source %u\n\tsource-prefix %u\n\tsource-rate %u\n"
+	    "\tauth-failures %u\n\trequest-rate %u\n"
 	    "\tauth-timeout %u\n\tidle-timeout %u\n\trequest-timeout %u\n"
-	    "\tsuccess-pause %u\n}\n", conf->max_conns, conf->max_source,
-	    conf->source_rate,
+	    "\tsuccess-pause %u\n}\n", conf->max_conns, conf->handshakes,
+	    conf->max_source, conf->source_prefix, conf->source_rate,
+	    conf->auth_failures, conf->request_rate,
 	    conf->auth_timeout, conf->idle_timeout, conf->request_timeout,
 	    conf->success_pause);
 	/* Listeners are the daemon's: said in the first tep that needs one. */

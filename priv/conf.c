@@ -39,8 +39,12 @@ conf_new(void)
 	conf->limits.quarantine = 300;
 	conf->server_mechs[0] = MECH_SCRAM_SHA_256;
 	conf->max_conns = 4096;
+	conf->handshakes = 2048;
 	conf->max_source = 64;
+	conf->source_prefix = 128;
 	conf->source_rate = 50;
+	conf->auth_failures = 20;
+	conf->request_rate = 100;
 	conf->auth_timeout = 30;
 	conf->idle_timeout = 300;
 	conf->request_timeout = 10;

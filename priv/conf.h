@@ -146,7 +146,8 @@ struct conf {
 					 * user; name "": none is called */
 	uint32_t	 nredirects;	/* servers where clients are sent */
 	struct in6_addr	 redirects[REDIRECT_MAX];
-	uint32_t	 max_conns, max_source, source_rate;
+	uint32_t	 max_conns, handshakes, max_source, source_prefix;
+	uint32_t	 source_rate, auth_failures, request_rate;
 	uint32_t	 auth_timeout, idle_timeout, request_timeout;
 	uint32_t	 success_pause;	/* ms */
 	uint32_t	 nlisten;

@@ -104,12 +104,13 @@ static void	 node_table(const struct tok *, const struct tok *);
 }
 
 %token	<tok> STRING
-%token	<tok> ACCEPT ADDRESS ALLOW ANONYMOUS AUTH AUTHTIMEOUT CALL CONNECT
-%token	<tok> CONNECTIONS CONTROL DEFAULT DEMAND EVENT EXCLUDE FROM
+%token	<tok> ACCEPT ADDRESS ALLOW ANONYMOUS AUTH AUTHFAILURES AUTHTIMEOUT CALL
+%token	<tok> CONNECT CONNECTIONS CONTROL DEFAULT DEMAND EVENT EXCLUDE FROM HANDSHAKES
 %token	<tok> IDLE IDLETIMEOUT INCLUDE INTERFACE KEEPALIVE KEYTAB
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
 %token	<tok> OFFERS ON PASSWORD PASSWORDS PERSOURCE POOL PORT PREFIX QUARANTINE
-%token	<tok> REDIRECT REQUESTTIMEOUT ROUTE SECRETS SERVER SOURCERATE STORE
+%token	<tok> REDIRECT REQUESTRATE REQUESTTIMEOUT ROUTE SECRETS SERVER
+%token	<tok> SOURCEPREFIX SOURCERATE STORE
 %token	<tok> SUCCESSPAUSE
 %token	<tok> TABLE TEP TO USER WEIGHT
 %token	INVALID
@@ -155,13 +156,29 @@ limit		: CONNECTIONS STRING {
 			once(1, $1);
 			pc.conf->max_conns = number($1, $2, 1, CONN_MAX);
 		}
+		| HANDSHAKES STRING {
+			once(1, $1);
+			pc.conf->handshakes = number($1, $2, 1, CONN_MAX);
+		}
 		| PERSOURCE STRING {
 			once(1, $1);
 			pc.conf->max_source = number($1, $2, 1, CONN_MAX);
 		}
+		| SOURCEPREFIX STRING {
+			once(1, $1);
+			pc.conf->source_prefix = number($1, $2, 16, 128);
+		}
 		| SOURCERATE STRING {
 			once(1, $1);
 			pc.conf->source_rate = number($1, $2, 1, 1000);
+		}
+		| AUTHFAILURES STRING {
+			once(1, $1);
+			pc.conf->auth_failures = number($1, $2, 1, 60000);
+		}
+		| REQUESTRATE STRING {
+			once(1, $1);
+			pc.conf->request_rate = number($1, $2, 1, 1000000);
 		}
 		| AUTHTIMEOUT STRING {
 			once(1, $1);
@@ -453,6 +470,7 @@ static const struct keyword {
 	{ "allow",		ALLOW },
 	{ "anonymous",		ANONYMOUS },
 	{ "auth",		AUTH },
+	{ "auth-failures",	AUTHFAILURES },
 	{ "auth-timeout",	AUTHTIMEOUT },
 	{ "call",		CALL },
 	{ "connect",		CONNECT },
@@ -463,6 +481,7 @@ static const struct keyword {
 	{ "event",		EVENT },
 	{ "exclude",		EXCLUDE },
 	{ "from",		FROM },
+	{ "handshakes",	HANDSHAKES },
 	{ "idle",		IDLE },
 	{ "idle-timeout",	IDLETIMEOUT },
 	{ "include",		INCLUDE },
@@ -490,10 +509,12 @@ static const struct keyword {
 	{ "prefix",		PREFIX },
 	{ "quarantine",		QUARANTINE },
 	{ "redirect",		REDIRECT },
+	{ "request-rate",	REQUESTRATE },
 	{ "request-timeout",	REQUESTTIMEOUT },
 	{ "route",		ROUTE },
 	{ "secrets",		SECRETS },
 	{ "server",		SERVER },
+	{ "source-prefix",	SOURCEPREFIX },
 	{ "source-rate",	SOURCERATE },
 	{ "store",		STORE },
 	{ "success-pause",	SUCCESSPAUSE },
@@ -504,6 +525,7 @@ static const struct keyword {
 	{ "weight",		WEIGHT },
 };
 #define NKEYWORDS	(sizeof(keywords) / sizeof(keywords[0]))
+_Static_assert(NKEYWORDS < 64, "a bit of `seen' for each");
 
 static int
 keyword_cmp(const void *key, const void *elem)

@@ -19,7 +19,6 @@
 
 #include "session/session-int.h"
 
-#define SOURCES		4096		/* hash of sources */
 #define DRAIN_MAX	(256 * 1024)	/* octets read while lingering */
 #define LOG_RATE	100		/* lines a second about peers */
 /* s: a peer that vanished is missed. A TEP's sooner: nodes wait for it. */
@@ -28,106 +27,9 @@
 #define ALIVE_INTERVAL	15
 #define ALIVE_COUNT	4
 
-struct source {
-	LIST_ENTRY(source)	 entry;
-	struct in6_addr		 addr;
-	uint32_t		 count;
-};
-LIST_HEAD(source_list, source);
-
 static struct conn	*conns[CONN_MAX];
 static uint32_t		 gens[CONN_MAX];
 static uint32_t		 free_slots[CONN_MAX], nfree, nslots;
-static struct source_list sources[SOURCES];
-static int64_t		 turns[SOURCES];	/* when the next one is, ms */
-
-/*
- * Sources
- */
-static uint32_t
-source_hash(const struct in6_addr *addr)
-{
-	static uint32_t seed;
-	uint32_t h, word, i;
-
-	if (seed == 0)
-		seed = arc4random() | 1;
-	for (i = 0, h = seed; i < 4; i++) {
-		memcpy(&word, &addr->s6_addr[4 * i], sizeof(word));
-		h = (h ^ word) * 0x9e3779b1U;
-		h ^= h >> 15;
-	}
-	return (h % SOURCES);
-}
-
-static struct source *
-source_find(const struct in6_addr *addr, struct source_list **list)
-{
-	struct source *s;
-
-	*list = &sources[source_hash(addr)];
-	LIST_FOREACH(s, *list, entry)
-		if (IN6_ARE_ADDR_EQUAL(&s->addr, addr))
-			return (s);
-	return (NULL);
-}
-
-uint32_t
-conn_source_count(const struct in6_addr *addr)
-{
-	struct source_list *list;
-	const struct source *s = source_find(addr, &list);
-
-	return (s != NULL ? s->count : 0);
-}
-
-/*
- * Turns are a second divided by the rate apart, and a second of them may be
- * taken at once. Sources that share a slot, which nobody can aim at, share
- * its turns.
- */
-int64_t
-conn_source_turn(const struct in6_addr *addr)
-{
-	int64_t *turn = &turns[source_hash(addr)], now = now_ms(), wait;
-
-	if (*turn < now)
-		*turn = now;
-	wait = *turn - now - 1000;
-	if (wait > HOLD_MAX)
-		return (-1);
-	*turn += 1000 / session.conf.source_rate;
-	return (wait > 0 ? wait : 0);
-}
-
-static void
-source_enter(const struct in6_addr *addr)
-{
-	struct source_list *list;
-	struct source *s;
-
-	if ((s = source_find(addr, &list)) == NULL) {
-		if ((s = calloc(1, sizeof(*s))) == NULL)
-			fatal(NULL);
-		s->addr = *addr;
-		LIST_INSERT_HEAD(list, s, entry);
-	}
-	s->count++;
-	session.naccepted++;
-}
-
-static void
-source_leave(const struct in6_addr *addr)
-{
-	struct source_list *list;
-	struct source *s = source_find(addr, &list);
-
-	session.naccepted--;
-	if (s != NULL && --s->count == 0) {
-		LIST_REMOVE(s, entry);
-		free(s);
-	}
-}
 
 /*
  * The log
@@ -509,7 +411,7 @@ conn_attach(struct conn *c, int fd, const struct in6_addr *peer)
 		c->local = sin6.sin6_addr;
 	set_options(c);
 	if (c->kind == CONN_ACCEPTED)
-		source_enter(&c->peer);
+		c->source = source_enter(&c->peer);
 	c->ev_read = event_new(session.base, fd, EV_READ | EV_PERSIST,
 	    on_read, c);
 	c->ev_write = event_new(session.base, fd, EV_WRITE, on_write, c);
@@ -531,6 +433,7 @@ leave(struct conn *c)
 	if (c->state == ST_SASL || c->state == ST_LOGIN)
 		msg_put(session.auth, MSG_AUTH_ABORT, &m, sizeof(m));
 	c->opened = 0;
+	serve_left(c);
 	request_drop(c);
 	if (c->final != NULL)
 		freezero(c->final, c->final_len);
@@ -565,7 +468,7 @@ conn_close(struct conn *c)
 		event_free(c->ev_write);
 		close(c->fd);
 		if (c->kind == CONN_ACCEPTED)
-			source_leave(&c->peer);
+			source_leave(c->source);
 	}
 	event_free(c->timer);
 	out_free(c);

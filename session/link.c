@@ -12,25 +12,11 @@
 
 struct session		 session;
 
-/* Who was not read, because a link was full or gone, may be now. */
-static void
-resume_one(struct conn *c)
-{
-	if (c->kind == CONN_ACCEPTED && (c->in_len > 0 || c->stopped))
-		conn_input(c);
-}
-
-void
-session_resume(void)
-{
-	conn_each(resume_one);
-}
-
 static void
 drained(struct msglink *l)
 {
 	(void)l;
-	session_resume();
+	serve_resume();
 }
 
 /*

@@ -22,12 +22,20 @@ static struct listener	 listeners[LISTEN_MAX];
 /* Slots that clients never take: those of our own calls. */
 #define SLOTS_OWN	(TEP_MAX + SERVER_MAX + CALL_MAX)
 
+/* One more of its source? Room in all is made where it can be. */
 static int
 too_many(const struct in6_addr *peer)
 {
-	return (session.naccepted >= session.conf.max_conns ||
-	    session.naccepted >= CONN_MAX - SLOTS_OWN ||
-	    conn_source_count(peer) >= session.conf.max_source);
+	if (source_count(peer) >= session.conf.max_source)
+		return (1);
+	if (session.nhandshakes >= session.conf.handshakes)
+		return (!serve_shed());
+	if (session.naccepted < session.conf.max_conns &&
+	    session.naccepted < CONN_MAX - SLOTS_OWN)
+		return (0);
+	/* Room is there when it has gone; who comes then is taken. */
+	(void)serve_shed();
+	return (1);
 }
 
 void
@@ -38,15 +46,16 @@ listen_accepted(int fd, uint32_t index, const struct in6_addr *peer)
 	char buf[64];
 	int n;
 
-	if ((wait = conn_source_turn(peer)) == -1 || too_many(peer) ||
+	if ((wait = source_turn(peer)) == -1 || too_many(peer) ||
 	    (c = conn_new(CONN_ACCEPTED, index)) == NULL) {
 		if (wait == -1)
 			conn_log(NULL, "%s: more than %u connections a second",
 			    log_in6(peer), session.conf.source_rate);
 		else
 			conn_log(NULL, "%s: one connection too many, of %u "
-			    "from there and %u in all", log_in6(peer),
-			    conn_source_count(peer), session.naccepted);
+			    "from there, %u in all, %u not logged in",
+			    log_in6(peer), source_count(peer),
+			    session.naccepted, session.nhandshakes);
 		n = emit_auth_status(buf, sizeof(buf), STATUS_BUSY,
 		    DIALECT_RFC);
 		(void)send(fd, buf, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -48,7 +48,7 @@ push(void)
 		full = 1;
 	else if (full && nqueued <= WAIT_LOW) {
 		full = 0;
-		session_resume();
+		serve_resume();
 	}
 }
 

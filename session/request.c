@@ -58,7 +58,7 @@ request_find(struct conn *c, uint32_t req)
 int
 request_full(const struct conn *c)
 {
-	return (c->closing || parse_full() || msglink_full(session.priv) ||
+	return (c->closing || c->turn > now_ms() || parse_full() || msglink_full(session.priv) ||
 	    c->nrequests >= (c->role == ROLE_SERVER ? OUTSTANDING :
 	    OUTSTANDING_PEER));
 }
@@ -195,7 +195,10 @@ write_answers(struct conn *c)
  * Time
  */
 
-/* When this connection is at its end if nothing happens, or -1. */
+/*
+ * When this connection is at its end if nothing happens, or -1. Status 0: it
+ * is not, but may be read again.
+ */
 static int64_t
 deadline(const struct conn *c, uint32_t *status)
 {
@@ -214,6 +217,10 @@ deadline(const struct conn *c, uint32_t *status)
 		at = c->partial + session.partial_ms;
 		*status = STATUS_FORMAT;
 	}
+	if (c->turn > now_ms() && (at == -1 || c->turn < at)) {
+		at = c->turn;
+		*status = 0;
+	}
 	return (at);
 }
 
@@ -230,8 +237,13 @@ void
 request_timeout(struct conn *c)
 {
 	uint32_t status;
-	int64_t at = deadline(c, &status);
+	int64_t at;
 
+	if (c->stopped && !request_full(c)) {
+		conn_input(c);
+		return;
+	}
+	at = deadline(c, &status);
 	if (at == -1 || at > now_ms()) {
 		request_timer(c);
 		return;
@@ -478,6 +490,11 @@ request_read(struct conn *c)
 		return (0);
 	}
 	c->partial = 0;
+	if (c->role == ROLE_SERVER && c->turn == 0)
+		c->turn = source_request(c->source);
+	if (c->turn > now_ms())
+		return (0);
+	c->turn = 0;
 	if (used == TSP_BAD) {
 		/* Where the next one begins is not known any more. */
 		conn_log(c, "not a frame, or longer than %d octets: closed",

@@ -51,6 +51,113 @@ version_fail(struct conn *c)
 	end(c, buf, n);
 }
 
+/*
+ * Handshakes: those that are listened to, in their order, behind those that
+ * come too often and are not.
+ */
+#define SHED_AGE	3000		/* ms: then an honest peer has said all */
+#define SHED_LOOKS	16		/* at so many */
+
+static TAILQ_HEAD(, conn) handshakes = TAILQ_HEAD_INITIALIZER(handshakes);
+
+static void
+serve_entered(struct conn *c)
+{
+	c->accepted = now_ms();
+	if (c->state == ST_HELD)
+		TAILQ_INSERT_HEAD(&handshakes, c, handshake);
+	else
+		TAILQ_INSERT_TAIL(&handshakes, c, handshake);
+	session.nhandshakes++;
+}
+
+static void
+serve_authenticated(struct conn *c)
+{
+	if (c->accepted == 0)
+		return;
+	TAILQ_REMOVE(&handshakes, c, handshake);
+	session.nhandshakes--;
+	c->accepted = 0;
+}
+
+/* Those that sent what we could not take yet, in their order. */
+static TAILQ_HEAD(, conn) waiters = TAILQ_HEAD_INITIALIZER(waiters);
+static uint32_t		 nwaiters;
+
+static void
+set_waits(struct conn *c, int waits)
+{
+	if (c->waits == waits)
+		return;
+	c->waits = waits;
+	if (waits) {
+		TAILQ_INSERT_TAIL(&waiters, c, waiter);
+		nwaiters++;
+	} else {
+		TAILQ_REMOVE(&waiters, c, waiter);
+		nwaiters--;
+	}
+}
+
+void
+serve_left(struct conn *c)
+{
+	serve_authenticated(c);
+	set_waits(c, 0);
+}
+
+/* As many as wait now: one may wait again, or this be called from within. */
+void
+serve_resume(void)
+{
+	struct conn *c;
+	uint32_t n;
+
+	for (n = nwaiters; n > 0 && (c = TAILQ_FIRST(&waiters)) != NULL; n--) {
+		set_waits(c, 0);
+		conn_input(c);
+	}
+}
+
+/* Is it the peer that we wait for, not the peer for us? */
+static int
+lets_wait(const struct conn *c)
+{
+	switch (c->state) {
+	case ST_HELD:
+		return (1);
+	case ST_VERSION:
+	case ST_AUTHENTICATE:
+		break;
+	case ST_SASL:
+		if (c->stepping || c->sasl_ok)
+			return (0);
+		break;
+	default:
+		return (0);
+	}
+	return (now_ms() - c->accepted >= SHED_AGE);
+}
+
+int
+serve_shed(void)
+{
+	struct conn *c;
+	int looks = 0;
+
+	TAILQ_FOREACH(c, &handshakes, handshake) {
+		if (lets_wait(c)) {
+			auth_fail(c, STATUS_BUSY,
+			    "makes room for others: its login took too long");
+			return (1);
+		}
+		if (++looks == SHED_LOOKS)
+			break;
+	}
+	return (0);
+}
+
 static void
 serve_begin(struct conn *c)
 {
@@ -61,12 +168,13 @@ serve_begin(struct conn *c)
 void
 serve_start(struct conn *c, int64_t wait)
 {
-	if (wait == 0) {
+	if (wait == 0)
 		serve_begin(c);
-		return;
+	else {
+		c->state = ST_HELD;
+		conn_timer(c, wait);
 	}
-	c->state = ST_HELD;
-	conn_timer(c, wait);
+	serve_entered(c);
 }
 
 void
@@ -105,6 +213,10 @@ read_authenticate(struct conn *c, const uint8_t *line, size_t len)
 	}
 	if ((c->mech & mech_set(listen_mechs(c->index))) == 0) {
 		auth_fail(c, STATUS_AUTH, "a mechanism that is not offered");
+		return;
+	}
+	if (source_locked(&c->peer)) {
+		auth_fail(c, STATUS_BUSY, "too many logins from there failed");
 		return;
 	}
 	if ((fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0)) == -1) {
@@ -191,6 +303,7 @@ write_success(struct conn *c)
 	if (c->state == ST_LINGER)
 		return;
 	c->pausing = 0;
+	serve_authenticated(c);
 	c->state = ST_COMMAND;
 	c->active = now_ms();
 	log_debug("%s authenticated from %s", c->name, log_in6(&c->peer));
@@ -259,8 +372,10 @@ serve_auth_next(struct conn *c, const struct msg_auth_next *mn,
 			c->final_len = len;
 		}
 		auth_success(c);
-	} else
+	} else {
+		source_failed(&c->peer);
 		auth_fail(c, STATUS_AUTH, "authentication failed");
+	}
 }
 
 void
@@ -339,7 +454,7 @@ serve_input(struct conn *c)
 {
 	int wait, more = 1;
 
-	while (!(wait = must_wait(c)) && more) {
+	while (more && !must_wait(c)) {
 		conn_consume(c, tsp_skip(c->in, c->in_len));
 		if (c->in_len == 0)
 			break;
@@ -347,11 +462,13 @@ serve_input(struct conn *c)
 	}
 	if (c->state == ST_LINGER)
 		return;
+	wait = must_wait(c);
 	/*
 	 * What comes meanwhile is for the kernel to keep; in the lines before
 	 * the requests there is room for what a client sends ahead.
 	 */
 	conn_stop(c, c->in_len == IN_SIZE || (c->state == ST_COMMAND && wait));
+	set_waits(c, wait && (c->in_len > 0 || c->stopped));
 	if (c->state == ST_COMMAND) {
 		if (wait || c->in_len == 0)
 			c->partial = 0;

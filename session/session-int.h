@@ -44,8 +44,10 @@ struct request {
 TAILQ_HEAD(requests, request);
 
 struct client_ops;
+struct source;
 
 struct conn {
+	TAILQ_ENTRY(conn)	 handshake, waiter;
 	struct conn_ref		 ref;
 	enum conn_state		 state;
 	enum conn_kind		 kind;
@@ -54,6 +56,9 @@ struct conn {
 	struct event		*ev_read, *ev_write, *timer;
 	int64_t			 due;		/* the deadline; 0: none */
 	struct in6_addr		 peer, local;	/* :: where not known */
+	struct source		*source;	/* of the peer; accepted: not NULL */
+	int64_t			 accepted;	/* when it came; 0: logged in */
+	int			 waits;		/* what it sent, for us */
 	int			 opened;	/* the parent knows of it */
 	int			 stopped;	/* not read */
 	int			 broken;	/* a write failed */
@@ -78,6 +83,8 @@ struct conn {
 	int64_t			 active;	/* last request */
 	int64_t			 lease_until;	/* latest end of a lease of it */
 	int64_t			 partial;	/* a frame began; 0: none has */
+	int64_t			 turn;		/* of the next request; 0: none
+						 * is there */
 	uint32_t		 seq;
 	struct requests		 requests;
 	uint32_t		 nrequests;	/* of the client */
@@ -115,6 +122,7 @@ struct session {
 	struct msg_session_conf	 conf;
 	int			 ready;		/* MSG_CONF_END came */
 	uint32_t		 naccepted;	/* connections that came to us */
+	uint32_t		 nhandshakes;	/* of them, not authenticated */
 	int64_t			 linger_ms;	/* for a status to arrive */
 	int64_t			 partial_ms;	/* for the rest of a frame */
 	int64_t			 suspend_ms;	/* between looks at the clock */
@@ -126,8 +134,6 @@ extern struct session	 session;
 
 /* The link to the parent on fd; the rest comes by messages. */
 void		 session_init(struct event_base *, int);
-/* Looks again at what connections have sent and was left. */
-void		 session_resume(void);
 
 /* listen.c */
 
@@ -164,13 +170,6 @@ void		 conn_deadline(struct conn *, int64_t);
 void		 conn_stop(struct conn *, int);	/* 1: do not read */
 void		 conn_input(struct conn *);	/* look at the buffer again */
 void		 conn_each(void (*)(struct conn *));
-uint32_t	 conn_source_count(const struct in6_addr *);
-/*
- * A source has so many connections a second, as many at once. Takes its next
- * turn: how many ms from now that is; -1: more than HOLD_MAX, none is taken.
- */
-#define HOLD_MAX	5000
-int64_t		 conn_source_turn(const struct in6_addr *);
 /*
  * A log line about what a peer did: "name (address): text". So many a
  * second, whatever the peers do.
@@ -178,7 +177,37 @@ int64_t		 conn_source_turn(const struct in6_addr *);
 void		 conn_log(const struct conn *, const char *, ...)
 		    __attribute__((__format__ (printf, 2, 3)));
 
+/*
+ * source.c: what one peer, or all of its prefix, may do. What is counted by
+ * the time is kept by a hash of the source: no peer makes us remember it.
+ */
+
+/* One more connection is there, or gone. */
+struct source	*source_enter(const struct in6_addr *);
+void		 source_leave(struct source *);
+uint32_t	 source_count(const struct in6_addr *);
+/*
+ * A source has so many connections a second, as many at once. Takes its next
+ * turn: how many ms from now that is; -1: more than HOLD_MAX, none is taken.
+ */
+#define HOLD_MAX	5000
+int64_t		 source_turn(const struct in6_addr *);
+/* A login failed. Since a minute too many have: no further one is tried. */
+void		 source_failed(const struct in6_addr *);
+int		 source_locked(const struct in6_addr *);
+/* Takes the turn of a request: at that now_ms(), which may have passed. */
+int64_t		 source_request(struct source *);
+
 /* serve.c */
+/*
+ * Makes room for one more that is not authenticated: the oldest that lets us
+ * wait goes, with 530. 0: there is none; all wait for us.
+ */
+int		 serve_shed(void);
+/* Nothing of this side is left to be done for it. */
+void		 serve_left(struct conn *);
+/* A link has room again: looks at what was sent, and left for that. */
+void		 serve_resume(void);
 /* It is listened to in so many ms. */
 void		 serve_start(struct conn *, int64_t);
 void		 serve_input(struct conn *);

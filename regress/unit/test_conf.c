@@ -174,7 +174,9 @@ static const char full[] =
     "control \"/run/x/control\"\n"
     "store \"/var/x \\\"y\\\\\"\n"
     "secrets \"/etc/dstmd/secrets\"\n"
-    "limits { connections 100 per-source 5 auth-timeout 6 idle-timeout 7\n"
+    "limits { connections 100 handshakes 50 per-source 5 source-prefix 64\n"
+    " source-rate 9 auth-failures 10 request-rate 11\n"
+    " auth-timeout 6 idle-timeout 7\n"
     "\trequest-timeout 8 }\n"
     "server {\n"
     "\tlisten on $addr port 3654\n"
@@ -243,7 +245,12 @@ test_full_global(void **state)
 	assert_string_equal(c->store, "/var/x \"y\\");
 	assert_string_equal(c->secrets, "/etc/dstmd/secrets");
 	assert_int_equal(c->max_conns, 100);
+	assert_int_equal(c->handshakes, 50);
 	assert_int_equal(c->max_source, 5);
+	assert_int_equal(c->source_prefix, 64);
+	assert_int_equal(c->source_rate, 9);
+	assert_int_equal(c->auth_failures, 10);
+	assert_int_equal(c->request_rate, 11);
 	assert_int_equal(c->auth_timeout, 6);
 	assert_int_equal(c->idle_timeout, 7);
 	assert_int_equal(c->request_timeout, 8);
@@ -353,7 +360,12 @@ test_defaults(void **state)
 	assert_string_equal(c->control, RUNDIR "/control");
 	assert_string_equal(c->store, STATEDIR);
 	assert_int_equal(c->max_conns, 4096);
+	assert_int_equal(c->handshakes, 2048);
 	assert_int_equal(c->max_source, 64);
+	assert_int_equal(c->source_prefix, 128);
+	assert_int_equal(c->source_rate, 50);
+	assert_int_equal(c->auth_failures, 20);
+	assert_int_equal(c->request_rate, 100);
 	assert_int_equal(c->auth_timeout, 30);
 	assert_int_equal(c->idle_timeout, 300);
 	assert_int_equal(c->request_timeout, 10);
@@ -925,6 +937,13 @@ test_global_errors(void **state)
 	    "t:2: idle-timeout 0 is too small (1 to 86400)\n"
 	    "t:2: request-timeout 1.5 is invalid (1 to 3600)\n"
 	    "t:2: connections is given twice\n");
+	refused("limits { handshakes 0 source-prefix 129\n"
+	    "source-prefix 16 auth-failures 0 request-rate 1000001 }\n" NODE,
+	    "t:1: handshakes 0 is too small (1 to 65536)\n"
+	    "t:1: source-prefix 129 is too large (16 to 128)\n"
+	    "t:2: source-prefix is given twice\n"
+	    "t:2: auth-failures 0 is too small (1 to 60000)\n"
+	    "t:2: request-rate 1000001 is too large (1 to 1000000)\n");
 	refused("limits { connections 99999999999999999999999 }\n" NODE,
 	    "t:1: connections 99999999999999999999999 is too large (1 to "
 	    "65536)\n");

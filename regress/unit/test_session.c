@@ -2,7 +2,7 @@
  * The session process, with its neighbours faked (world.c): what it does
  * when they die, when a peer is slow, greedy or lies.
  */
-/* LINK: session/call.o session/conn.o session/dial.o session/emit.o session/jitter.o session/link.o session/listen.o session/node.o session/parse.o session/request.o session/serve.o session/tep.o session/tsp.o parser/xml.o regress/unit/world.o libdstmd.a */
+/* LINK: session/call.o session/conn.o session/dial.o session/emit.o session/jitter.o session/link.o session/listen.o session/node.o session/parse.o session/request.o session/serve.o session/source.o session/tep.o session/tsp.o parser/xml.o regress/unit/world.o libdstmd.a */
 /* LIBS: -lxml2 -lseccomp */
 #include <sys/types.h>
 

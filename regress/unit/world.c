@@ -424,8 +424,12 @@ world_start(void)
 	memset(&sc, 0, sizeof(sc));
 	sc.roles = ROLE_SERVER | ROLE_NODE;
 	sc.max_conns = 200;
+	sc.handshakes = 200;
 	sc.max_source = 100;
+	sc.source_prefix = 128;
 	sc.source_rate = 1000;
+	sc.auth_failures = 60000;
+	sc.request_rate = 1000000;
 	sc.auth_timeout = 1;
 	sc.idle_timeout = 60;
 	sc.request_timeout = 2;

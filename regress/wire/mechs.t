@@ -13,7 +13,7 @@ cat >"$T/server.conf" <<-EOT
 	control "$T/server.sock"
 	store "$T/server.store"
 	secrets "$T/secrets"
-	limits { auth-timeout 3 success-pause 300 }
+	limits { auth-failures 60000 auth-timeout 3 success-pause 300 }
 	server {
 		listen on $server6
 		auth digest-md5, plain, scram-sha-256

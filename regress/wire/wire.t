@@ -7,7 +7,7 @@ domain_start
 domain_build colocated 1 >/dev/null
 conf_server colocated "30 min 2" >"$T/server.conf"
 cat >>"$T/server.conf" <<-EOT
-limits { auth-timeout 3 per-source 40 source-rate 500 }
+limits { auth-timeout 3 per-source 40 source-rate 500 request-rate 100000 }
 EOT
 start server || exit 1
 export PYTHONDONTWRITEBYTECODE=1
