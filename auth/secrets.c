@@ -16,6 +16,8 @@
 #define MAGIC_DIGEST	"DIGEST-MD5$"
 #define SALT_SIZE	16
 #define KEY_SIZE	32
+#define BASE64		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" \
+			"0123456789+/="
 
 struct secret {
 	SLIST_ENTRY(secret)	 entry;
@@ -55,13 +57,15 @@ find(const struct secrets *s, const char *name)
 	return (NULL);
 }
 
+/* Of so many octets, and as we write it: OpenSSL lets blanks pass. */
 static int
 base64_of(const char *p, size_t len, size_t octets)
 {
 	uint8_t out[64];
 	int n;
 
-	if (len == 0 || len > 64 || len % 4 != 0)
+	if (len != (octets + 2) / 3 * 4 || len > sizeof(out) ||
+	    strspn(p, BASE64) < len)
 		return (-1);
 	if ((n = EVP_DecodeBlock(out, (const uint8_t *)p, (int)len)) == -1)
 		return (-1);
@@ -80,16 +84,13 @@ base64_of(const char *p, size_t len, size_t octets)
 static int
 key_valid(const char *key)
 {
-	const char *p = key + sizeof(MAGIC) - 1, *salt, *stored, *server;
-	long i;
-	char *end;
+	const char *salt, *stored, *server;
+	char start[sizeof(MAGIC) + 16];
 
-	if (strncmp(key, MAGIC, sizeof(MAGIC) - 1) != 0)
+	snprintf(start, sizeof(start), "%s%d:", MAGIC, ITERATIONS);
+	if (strncmp(key, start, strlen(start)) != 0)
 		return (0);
-	i = strtol(p, &end, 10);
-	if (*end != ':' || i != ITERATIONS)
-		return (0);
-	salt = end + 1;
+	salt = key + strlen(start);
 	if ((stored = strchr(salt, '$')) == NULL ||
 	    (server = strchr(stored, ':')) == NULL)
 		return (0);

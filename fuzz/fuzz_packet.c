@@ -357,6 +357,25 @@ host_reads(uint32_t op)
 	}
 }
 
+/*
+ * What is under way is of a process that was killed within an input: by fork,
+ * the engine gives all the same sockets.
+ */
+static void
+settle(void)
+{
+	uint8_t out[65536];
+	int i;
+
+	packet = NULL;
+	do {
+		turn();
+		for (i = 0; i < NDEV && recv(ends[i].tun, out, sizeof(out),
+		    MSG_DONTWAIT) == -1; i++)
+			;
+	} while (i < NDEV);
+}
+
 void
 fuzz_one(const uint8_t *buf, size_t len)
 {
@@ -365,6 +384,7 @@ fuzz_one(const uint8_t *buf, size_t len)
 	uint32_t op;
 	size_t n;
 
+	settle();
 	while (in.n > 0) {
 		op = input_number(&in, 1);
 		packet_class = (int)input_number(&in, 1);

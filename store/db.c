@@ -155,6 +155,15 @@ file_errno(struct db *db)
 	return (no);
 }
 
+/* An error may cite the file, which anything may be in. */
+static void
+one_line(char *p)
+{
+	for (; *p != '\0'; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = ' ';
+}
+
 static int
 fail(struct db *db, const char *what)
 {
@@ -168,19 +177,17 @@ fail(struct db *db, const char *what)
 	snprintf(db->error, sizeof(db->error), "%s: %s%s%s", what,
 	    sqlite3_errmsg(db->sql), sys != 0 ? ": " : "",
 	    sys != 0 ? strerror(sys) : "");
+	one_line(db->error);
 	return (-1);
 }
 
 static int
 failx(struct db *db, const char *text)
 {
-	char *p;
-
 	db->error_no = EINVAL;
 	db->lost = 1;
 	strlcpy(db->error, text, sizeof(db->error));
-	for (p = db->error; (p = strchr(p, '\n')) != NULL;)
-		*p = ' ';
+	one_line(db->error);
 	return (-1);
 }
 
