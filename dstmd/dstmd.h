@@ -36,6 +36,7 @@
 #define REDIRECT_MAX		8	/* servers that one server redirects to */
 #define LISTEN_MAX		16
 #define CONN_MAX		65536	/* TSP connections at one time */
+#define CONN_GENS	(1U << 24) /* generations of a slot, by a life of session */
 #define TUNNEL_DEV_MAX		16	/* tunnel interfaces of one daemon */
 
 enum proc_id {
@@ -228,7 +229,8 @@ struct msg_session_conf {	/* MSG_SESSION_CONF */
 	uint32_t	 auth_timeout;	/* s, from accept to authenticated */
 	uint32_t	 idle_timeout;	/* s, authenticated, without a lease */
 	uint32_t	 request_timeout; /* s, for an answer of priv or a TEP */
-	uint32_t	 last_gen;	/* conn_ref.gen starts above it */
+	uint32_t	 last_gen;	/* conn_ref.gen is of the CONN_GENS - 1
+					 * above it */
 	uint32_t	 nredirects;	/* a broker list goes with 302, 306, 530 */
 	struct in6_addr	 redirects[REDIRECT_MAX];
 	uint32_t	 success_pause;	/* ms, between rspauth and 200 */

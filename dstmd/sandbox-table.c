@@ -148,15 +148,12 @@ static const struct sandbox_row session_rows[] = {
 	ALLOW(getpeername),
 	ALLOW_IF(getsockopt, IS(1, SOL_SOCKET)),
 	ALLOW_IF(getsockopt, IS(1, IPPROTO_TCP)),
+	/* not SO_LINGER: the parent's close of a duplicate would wait */
 	ALLOW_IF(setsockopt, IS(1, SOL_SOCKET), IS(2, SO_KEEPALIVE)),
-	ALLOW_IF(setsockopt, IS(1, SOL_SOCKET), IS(2, SO_LINGER)),
-	ALLOW_IF(setsockopt, IS(1, SOL_SOCKET), IS(2, SO_RCVBUF)),
-	ALLOW_IF(setsockopt, IS(1, SOL_SOCKET), IS(2, SO_SNDBUF)),
 	ALLOW_IF(setsockopt, IS(1, IPPROTO_TCP), IS(2, TCP_NODELAY)),
 	ALLOW_IF(setsockopt, IS(1, IPPROTO_TCP), IS(2, TCP_KEEPIDLE)),
 	ALLOW_IF(setsockopt, IS(1, IPPROTO_TCP), IS(2, TCP_KEEPINTVL)),
 	ALLOW_IF(setsockopt, IS(1, IPPROTO_TCP), IS(2, TCP_KEEPCNT)),
-	ALLOW_IF(setsockopt, IS(1, IPPROTO_TCP), IS(2, TCP_USER_TIMEOUT)),
 	ALLOW_IF(ioctl, IS(1, FIONREAD)),	/* evbuffer_read */
 };
 #endif

@@ -20,7 +20,7 @@
 #include "fuzz/fuzz.h"
 #include "priv/netlink.h"
 
-enum { UP, EXISTS, DEL, ADDR, ROUTE, ROUTE_DEL, RULE, CLEAN, HAS, MTU, LOCAL,
+enum { UP, DEL, ADDR, ROUTE, ROUTE_DEL, RULE, CLEAN, HAS, MTU, LOCAL,
     NCALL };
 
 #define RIGHT	0x80		/* of the call: number and port are right */
@@ -105,9 +105,6 @@ fuzz_one(const uint8_t *buf, size_t len)
 	switch ((call & ~(uint32_t)RIGHT) % NCALL) {
 	case UP:
 		(void)netlink_link_up("dstm0", 1460);
-		break;
-	case EXISTS:
-		(void)netlink_link_exists("dstm0");
 		break;
 	case DEL:
 		(void)netlink_link_del("dstm0");

@@ -143,6 +143,7 @@ fuzz_one(const uint8_t *buf, size_t len)
 	parent_check();
 	/* the session dies, which ends all of its connections */
 	conn_drop_all();
+	session_anew();
 	server_teps_lost();
 	call_session_lost();
 	server_pump();

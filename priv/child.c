@@ -408,6 +408,7 @@ configure_session(struct child *c)
 	uint32_t i;
 	int fd;
 
+	listen_again();
 	memset(&sc, 0, sizeof(sc));
 	sc.roles = conf->roles;
 	sc.max_conns = conf->max_conns;

@@ -17,10 +17,11 @@
 
 static struct pconn	*conns[CONN_MAX];
 /*
- * The latest generation of each slot, over the lives of session: what was
- * meant for a connection of an earlier life never meets another one.
+ * The latest generation of each slot. Each life of session has generations of
+ * its own: what was meant for a connection of an earlier life never meets
+ * another one, and what a life has said leaves nothing to the next.
  */
-static uint32_t		 gens[CONN_MAX];
+static uint32_t		 gens[CONN_MAX], life;
 
 static void
 conn_free(struct pconn *c)
@@ -58,17 +59,15 @@ conn_drop_all(void)
 	for (id = 0; id < CONN_MAX; id++)
 		if (conns[id] != NULL)
 			conn_free(conns[id]);
+	life += CONN_GENS;
+	for (id = 0; id < CONN_MAX; id++)
+		gens[id] = life;
 }
 
 uint32_t
 conn_last_gen(void)
 {
-	uint32_t id, last = 0;
-
-	for (id = 0; id < CONN_MAX; id++)
-		if (gens[id] > last)
-			last = gens[id];
-	return (last);
+	return (life);
 }
 
 /* A new connection in the slot of ref; NULL: ref can not be. */
@@ -77,7 +76,8 @@ conn_new(struct conn_ref ref, enum conn_kind kind, uint32_t index)
 {
 	struct pconn *c;
 
-	if (ref.id >= CONN_MAX || ref.gen <= gens[ref.id])
+	if (ref.id >= CONN_MAX || ref.gen <= gens[ref.id] ||
+	    ref.gen - life >= CONN_GENS)
 		return (NULL);
 	gens[ref.id] = ref.gen;
 	if (conns[ref.id] != NULL)

@@ -310,7 +310,9 @@ lease_write(struct lease_engine *e, struct lease *l, enum kind kind,
 	p->rec.tep6 = l->tep6;
 	strlcpy(p->rec.name, l->user->name, sizeof(p->rec.name));
 	strlcpy(p->rec.tep, tep->name, sizeof(p->rec.tep));
-	if (kind != K_CLOSED) {
+	if (kind == K_CLOSED)
+		l->closes++;
+	else {
 		l->writes++;
 		p->waiter = l->waiter;
 		l->waiter.conn.gen = 0;

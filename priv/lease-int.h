@@ -61,6 +61,7 @@ struct lease {
 	struct waiter		 waiter;
 	struct attempt		*attempt;	/* RESERVED, or NULL */
 	uint32_t		 writes;	/* bind, renew, release under way */
+	uint32_t		 closes;	/* as well: nobody waits for them */
 	uint8_t			 pool, state, releasing, tell_node;
 	uint8_t			 revoked;	/* the operator's word */
 	uint8_t			 refused;	/* by the TEP: BINDING, CLOSING */

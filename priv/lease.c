@@ -256,7 +256,11 @@ create(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
 	switch (l->state) {
 	case FREE:
 	case QUARANTINE:
-		reserve(e, now, wall, l, ask, 0);
+		/* its TEP refuses again and again, the store does not move */
+		if (l->closes >= LEASE_WRITES)
+			refuse(e, ask, STATUS_PROGRESS);
+		else
+			reserve(e, now, wall, l, ask, 0);
 		break;
 	case RESERVED:
 		lease_set_waiter(e, l, ask);
@@ -522,8 +526,10 @@ stored(struct lease_engine *e, int64_t now, struct pending *p)
 {
 	struct lease *l = p->lease;
 
-	if (p->kind == K_CLOSED)
+	if (p->kind == K_CLOSED) {
+		l->closes--;
 		return;
+	}
 	l->writes--;
 	switch (p->kind) {
 	case K_BIND:
@@ -550,8 +556,10 @@ not_stored(struct lease_engine *e, int64_t now, struct pending *p)
 {
 	struct lease *l = p->lease;
 
-	if (p->kind == K_CLOSED)
-		return;		/* the next start asks the TEP again */
+	if (p->kind == K_CLOSED) {
+		l->closes--;	/* the next start asks the TEP again */
+		return;
+	}
 	l->writes--;
 	lease_reply(e, &p->waiter, STATUS_BUSY, l, 0);
 	if (p->kind == K_BIND)

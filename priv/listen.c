@@ -43,6 +43,17 @@ listen_open(void)
 		listen_fds[i] = listen_one(&priv.conf->listen[i]);
 }
 
+/* The one before may have ended it (shutdown): it is the same socket. */
+void
+listen_again(void)
+{
+	uint32_t i;
+
+	for (i = 0; i < priv.conf->nlisten; i++)
+		if (listen(listen_fds[i], LISTEN_BACKLOG) == -1)
+			fatal("listen");
+}
+
 int
 listen_fd(uint32_t i)
 {

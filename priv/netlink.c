@@ -243,12 +243,6 @@ netlink_link_up(const char *ifname, uint32_t mtu)
 }
 
 int
-netlink_link_exists(const char *ifname)
-{
-	return (index_of(ifname) != -1);
-}
-
-int
 netlink_link_del(const char *ifname)
 {
 	struct ifinfomsg *ifi;

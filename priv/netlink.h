@@ -17,7 +17,6 @@ int	 netlink_open(void);	/* before the sandbox; keeps its socket */
 /* Up, with that MTU, without an IPv6 link-local address. */
 int	 netlink_link_up(const char *ifname, uint32_t mtu);
 /* Is it there? 1 or 0. */
-int	 netlink_link_exists(const char *);
 int	 netlink_link_del(const char *ifname);
 /* Address with prefix length; already there is success. */
 int	 netlink_addr_add(const char *ifname, struct in_addr, int plen);

@@ -53,6 +53,7 @@ static int		 deserted;	/* by its TEP: it is given back */
 static int64_t		 pause_ms;	/* what the next one waits */
 static char		 error[NODE_TEXT];
 static int64_t		 error_ms;
+static int64_t		 paid_ms;	/* changes of the interface are, until then */
 
 static void	 node_timer(evutil_socket_t, short, void *);
 static void	 node_idle(evutil_socket_t, short, void *);
@@ -92,6 +93,7 @@ node_init(void)
 	idle_timer = evtimer_new(priv.base, node_idle, NULL);
 	if (timer == NULL || idle_timer == NULL)
 		fatalx("evtimer_new");
+	paid_ms = 0;
 	watch_addrs();
 	suspend_watch(priv.base, SUSPEND_TICK, node_resumed);
 	host_init();
@@ -154,17 +156,23 @@ node_session_up(void)
 		node_start();
 }
 
-/* What the next start asks for. Nobody waits for it to be durable. */
+/*
+ * What the next start asks for: a hint, which nobody waits for, and which is
+ * left out while the store has much to do.
+ */
 static void
 node_store(int valid)
 {
+	struct msglink *l = child_link(PROC_STORE);
 	struct msg_store_node m;
 
+	if (l != NULL && msglink_full(l))
+		return;
 	memset(&m, 0, sizeof(m));
 	m.rec.valid = (uint32_t)valid;
 	m.rec.v4 = held.v4;
 	m.rec.until = now_wall() + (until_ms - now_ms()) / 1000;
-	msg_put(child_link(PROC_STORE), MSG_STORE_NODE, &m, sizeof(m));
+	msg_put(l, MSG_STORE_NODE, &m, sizeof(m));
 }
 
 void
@@ -391,6 +399,25 @@ node_configure(const struct msg_node_lease *ml)
 	return (0);
 }
 
+/*
+ * An interface costs the kernel milliseconds: a session that was taken over
+ * (or a server) may make us change it so many times at once, then one a second.
+ */
+#define CHANGES		10
+
+static int
+too_many_changes(void)
+{
+	int64_t now = now_ms();
+
+	if (paid_ms < now)
+		paid_ms = now;
+	if (paid_ms - now > (CHANGES - 1) * 1000)
+		return (1);
+	paid_ms += 1000;
+	return (0);
+}
+
 void
 node_lease(struct msglink *l, struct msg *m)
 {
@@ -422,6 +449,11 @@ node_lease(struct msglink *l, struct msg *m)
 		if (held.lifetime != ml.lifetime ||
 		    held.tep4.s_addr != ml.tep4.s_addr)
 			kind = EVENT_RENEWED;
+	} else if (too_many_changes()) {
+		node_error("its leases change too often");
+		msg_put(l, MSG_NODE_STOP, NULL, 0);
+		timer_set(timer, RETRY_MS);
+		return;
 	} else if (node_configure(&ml) == -1) {
 		node_error("this host refused the address: see the log");
 		msg_put(l, MSG_NODE_STOP, NULL, 0);
@@ -697,7 +729,7 @@ node_gone(void)
 	struct plane_dev dev;
 
 	/* The tunnel process may have been taken over: the kernel knows. */
-	if (!node_dev(&dev) || netlink_link_exists(dev.ifname))
+	if (!node_dev(&dev) || priv.plane->exists(NODE_DEV))
 		return;
 	log_warnx("somebody has removed the interface %s", dev.ifname);
 	host_close();

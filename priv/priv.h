@@ -57,6 +57,7 @@ extern const size_t	 priv_nrules;
 
 /* listen.c */
 void	 listen_open(void);		/* before the sandbox; fatal */
+void	 listen_again(void);		/* for a new session process */
 int	 listen_fd(uint32_t);
 /* The listener that made this accepted socket, or -1. */
 int	 listen_match(const struct sockaddr_in6 *);
@@ -86,7 +87,7 @@ void	 conn_verdict(struct msglink *, struct msg *);
 struct pconn	*conn_find(struct conn_ref);
 /* The first with a slot >= id, or NULL: a walk. */
 struct pconn	*conn_next(uint32_t);
-/* No connection has had a later generation: where a new session begins. */
+/* A new session begins behind it, and has CONN_GENS - 1. */
 uint32_t conn_last_gen(void);
 void	 conn_drop_all(void);		/* the session process died */
 

@@ -369,6 +369,13 @@ server_request(struct msglink *l, struct msg *m)
 }
 
 /* No word comes by its connection any more. */
+static int
+is_up_by(uint32_t tep, struct conn_ref conn)
+{
+	return (conn.gen != 0 && up_by[tep].gen == conn.gen &&
+	    up_by[tep].id == conn.id);
+}
+
 static void
 tep_lost(uint32_t tep)
 {
@@ -386,8 +393,7 @@ server_conn_gone(const struct pconn *c)
 		return;
 	lease_conn_gone(engine, c->ref);
 	offer_conn_gone(c->ref);
-	if (c->kind == CONN_TO_TEP && up_by[c->index].gen == c->ref.gen &&
-	    up_by[c->index].id == c->ref.id)
+	if (c->kind == CONN_TO_TEP && is_up_by(c->index, c->ref))
 		tep_lost(c->index);
 	server_pump();
 }
@@ -420,6 +426,8 @@ server_tep_up(struct msglink *l, struct msg *m)
 		    "prove it", ms.tep);
 		return;
 	}
+	if (is_up_by(ms.tep, ms.conn))
+		return;
 	tep_lost(ms.tep);	/* its earlier connection, if it had one */
 	up_by[ms.tep] = ms.conn;
 	log_info("TEP %s is up", priv.conf->teps[ms.tep].name);
@@ -431,12 +439,16 @@ void
 server_tep_down(struct msglink *l, struct msg *m)
 {
 	struct msg_tep_state ms;
+	struct pconn *c;
 
 	(void)l;
 	memcpy(&ms, m->data, sizeof(ms));
-	if (!tep_is_remote(ms.tep))
+	if (!tep_is_remote(ms.tep) || !is_up_by(ms.tep, ms.conn))
 		return;
 	tep_lost(ms.tep);
+	/* It is up again by another login. */
+	if ((c = conn_find(ms.conn)) != NULL)
+		c->authenticated = 0;
 	server_pump();
 }
 

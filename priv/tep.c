@@ -233,7 +233,7 @@ tep_reopen(evutil_socket_t fd, short what, void *arg)
 	for (i = 0; i < TEP_MAX; i++) {
 		if (!gone[i])
 			continue;
-		if ((!netlink_link_exists(devs[i].ifname) &&
+		if ((!priv.plane->exists(i) &&
 		    priv.plane->reopen(i) == -1) || tep_dress(i) == -1) {
 			again = 1;
 			continue;
@@ -259,7 +259,7 @@ tep_gone(struct msglink *l, struct msg *m)
 		return;
 	}
 	/* It may have been taken over: the kernel knows. */
-	if (!tep_dev(md.dev, &pd) || netlink_link_exists(pd.ifname))
+	if (!tep_dev(md.dev, &pd) || priv.plane->exists(md.dev))
 		return;
 	log_warnx("TEP %s: somebody has removed its interface %s",
 	    priv.conf->teps[md.dev].name, pd.ifname);

@@ -474,6 +474,8 @@ conn_close(struct conn *c)
 	out_free(c);
 	in_free(c);
 	conns[c->ref.id] = NULL;
-	free_slots[nfree++] = c->ref.id;
+	/* One that has used its generations stays free for ever. */
+	if (c->ref.gen - session.conf.last_gen < CONN_GENS - 1)
+		free_slots[nfree++] = c->ref.id;
 	freezero(c, sizeof(*c));
 }

@@ -141,8 +141,13 @@ gif_del(uint32_t dev, struct in_addr v4)
 	devices[dev].v4.s_addr = 0;
 }
 
-/* The kernel counts packets of the interface, not of the entry. */
-/* No tunnel process tells of it: an entry's interface is made by gif_add. */
+/* No tunnel process tells that it is gone. */
+static int
+gif_exists(uint32_t dev)
+{
+	return (devices[dev].open);
+}
+
 static int
 gif_reopen(uint32_t dev)
 {
@@ -186,7 +191,7 @@ gif_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
 }
 
 const struct plane	 plane_gif = {
-	"gif", gif_open, gif_close, gif_reopen, gif_move, gif_add, gif_del,
-	gif_keepalive, gif_list
+	"gif", gif_open, gif_close, gif_exists, gif_reopen, gif_move, gif_add,
+	gif_del, gif_keepalive, gif_list
 };
 #endif /* __OpenBSD__ */

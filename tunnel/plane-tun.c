@@ -130,7 +130,9 @@ send_fd(const struct device *d, uint32_t type, int fd)
 	struct msg_tunnel_dev m;
 
 	fill_dev(d, &m);
-	if ((fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) == -1)
+	/* The process before may have made it block: the flag is shared. */
+	if (fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) == -1 ||
+	    (fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) == -1)
 		fatal("dup");
 	msg_send(tunnel, type, fd, &m, sizeof(m), NULL, 0);
 }
@@ -452,12 +454,29 @@ tun_move(const struct plane_dev *pd)
 	return (0);
 }
 
+/* The interface behind our descriptor, whoever has its name: 0, or -1. */
+static int
+tun_name(const struct device *d, struct ifreq *ifr)
+{
+	memset(ifr, 0, sizeof(*ifr));
+	return (d->open ? ioctl(d->tun, TUNGETIFF, ifr) : -1);
+}
+
+static int
+tun_exists(uint32_t dev)
+{
+	struct ifreq ifr;
+
+	return (tun_name(device_of(dev), &ifr) == 0);
+}
+
 static void
 tun_close(uint32_t dev)
 {
 	struct device *d = device_of(dev);
 	struct msg_tunnel_dev m;
 	struct entry *e, *next;
+	struct ifreq ifr;
 
 	if (!d->open)
 		return;
@@ -465,8 +484,9 @@ tun_close(uint32_t dev)
 	if (tunnel != NULL)
 		msg_put(tunnel, MSG_TUNNEL_CLOSE, &m, sizeof(m));
 	/* Now, and not when the process closes its descriptor. */
-	if (netlink_link_del(d->conf.ifname) == -1 && errno != ENODEV)
-		log_warn("interface %s can not be removed", d->conf.ifname);
+	if (tun_name(d, &ifr) == 0 && netlink_link_del(ifr.ifr_name) == -1 &&
+	    errno != ENODEV)
+		log_warn("interface %s can not be removed", ifr.ifr_name);
 	close(d->tun);
 	if (d->sock != -1)
 		close(d->sock);
@@ -637,6 +657,6 @@ plane_tun_stats(struct msglink *l, struct msg *m)
 }
 
 const struct plane	 plane_tun = {
-	"tun", tun_open, tun_close, tun_reopen, tun_move, tun_add, tun_del,
-	tun_keepalive, tun_list
+	"tun", tun_open, tun_close, tun_exists, tun_reopen, tun_move, tun_add,
+	tun_del, tun_keepalive, tun_list
 };

@@ -132,6 +132,8 @@ struct plane {
 	/* Makes the interface, link up, MTU set: 0, or -1 logged. */
 	int		(*open)(const struct plane_dev *);
 	void		(*close)(uint32_t dev);
+	/* Is the interface that was made still there? */
+	int		(*exists)(uint32_t dev);
 	/*
 	 * Somebody has removed the interface: makes it again, with its
 	 * entries. Its addresses and routes are the caller's to add. 0, or

@@ -256,13 +256,6 @@ netlink_linklocal(const struct in6_addr *a, struct in6_addr *b)
 	return (-1);
 }
 
-int
-netlink_link_exists(const char *name)
-{
-	(void)name;
-	return (1);
-}
-
 uint32_t
 netlink_addr_mtu(const struct in6_addr *a)
 {
@@ -383,8 +376,16 @@ p_del(uint32_t dev, struct in_addr v4)
 		plane[i].there = 0;
 }
 
+static int
+p_exists(uint32_t dev)
+{
+	(void)dev;
+	return (1);
+}
+
 static const struct plane	 fake_plane = {
-	.name = "fake", .open = p_open, .add = p_add, .del = p_del,
+	.name = "fake", .open = p_open, .exists = p_exists, .add = p_add,
+	.del = p_del,
 };
 
 /*
@@ -422,6 +423,7 @@ note_conn(const struct conn_ref *ref, const struct in6_addr *peer)
 	if (ref->id >= NSLOT)
 		return;
 	assert_true(ref->gen > pw.said[ref->id].gen);
+	assert_true(ref->gen - conn_last_gen() < CONN_GENS);
 	pw.said[ref->id].gen = ref->gen;
 	pw.said[ref->id].verdict[0] = '\0';
 	pw.said[ref->id].proved = 0;
@@ -554,7 +556,8 @@ note(uint32_t type, const void *data)
 	case MSG_CONN_OPEN:
 	case MSG_DIAL:
 		memcpy(&ref, data, sizeof(ref));	/* begins both */
-		if (ref.id < NSLOT && ref.gen > pw.said[ref.id].tried)
+		if (ref.id < NSLOT && ref.gen > pw.said[ref.id].tried &&
+		    ref.gen - conn_last_gen() < CONN_GENS)
 			pw.said[ref.id].tried = ref.gen;
 		break;
 	case MSG_AUTH_VERDICT:
@@ -572,6 +575,15 @@ note(uint32_t type, const void *data)
 			pw.done_seq = ms.seq;
 		break;
 	}
+}
+
+void
+session_anew(void)
+{
+	int i;
+
+	for (i = 0; i < NSLOT; i++)
+		pw.said[i].tried = pw.said[i].gen = conn_last_gen();
 }
 
 void

@@ -53,6 +53,8 @@ struct parent_world {
 extern struct parent_world	 pw;
 
 void	 parent_start(void);
+/* The parent dropped all connections (conn_drop_all). */
+void	 session_anew(void);
 /*
  * A message of a process to the parent, of the size that its rule says. The
  * world notes what the rules depend on.

@@ -127,12 +127,21 @@ conn_next(uint32_t id)
 	return (id <= server.ref.id && server.ref.gen != 0 ? &server : NULL);
 }
 
-int
-netlink_link_exists(const char *name)
+static int
+plane_exists(uint32_t dev)
 {
-	(void)name;
+	(void)dev;
 	return (!removed);
 }
+
+int
+msglink_full(const struct msglink *l)
+{
+	(void)l;
+	return (0);
+}
+
+static const struct plane	 fake_plane = { .exists = plane_exists };
 
 int
 netlink_has_addr6(const struct in6_addr *v6)
@@ -292,6 +301,7 @@ setup(void **state)
 	conf.node.nservers = 1;
 	conf.node.keepalive = 30;
 	priv.conf = &conf;
+	priv.plane = &fake_plane;
 	assert_non_null(priv.base = event_base_new());
 	memset(&server, 0, sizeof(server));
 	server.ref.id = 3;

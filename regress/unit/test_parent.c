@@ -112,7 +112,8 @@ s_open(void)
 	memset(&m, 0, sizeof(m));
 	m.conn = some_conn();
 	if (m.conn.id < NSLOT && rnd(10) != 0)
-		m.conn.gen = pw.said[m.conn.id].tried + 1;
+		m.conn.gen = pw.said[m.conn.id].tried + 1 +
+		    (rnd(20) == 0 ? CONN_GENS - rnd(2) : 0);
 	m.listener = rnd(5);
 	pw.sock_local = pw.here[rnd(NHERE)];
 	pw.sock_peer = rnd(6) == 0 ? pw.here[3] : pw.nodes[rnd(NADDR)];
@@ -134,7 +135,8 @@ s_dial(void)
 
 	m.conn = some_conn();
 	if (m.conn.id < NSLOT)
-		m.conn.gen = pw.said[m.conn.id].tried + 1;
+		m.conn.gen = pw.said[m.conn.id].tried + 1 +
+		    (rnd(20) == 0 ? CONN_GENS - rnd(2) : 0);
 	m.kind = CONN_ACCEPTED + rnd(5);
 	m.index = rnd(6);
 	pw.sock_local = pw.here[0];
@@ -342,6 +344,7 @@ o_does(void)
 		if (rnd(10) != 0)
 			break;
 		conn_drop_all();
+		session_anew();
 		server_teps_lost();
 		call_session_lost();
 		break;
