@@ -12,6 +12,7 @@
 #include "parser/parser.h"
 
 #define DEPTH_MAX	6
+#define DICT_MAX	256		/* names that a context may keep */
 #define ATTR_MAX	8		/* of an element */
 #define ELEMENT_MAX	64
 #define TEXT_MAX	256		/* octets of an element's text */
@@ -502,17 +503,11 @@ no_output(void *arg, const char *fmt, ...)
 	(void)fmt;
 }
 
-struct xml_ctx *
-xml_new(void)
+static void
+new_context(struct xml_ctx *x)
 {
-	struct xml_ctx *x;
 	xmlSAXHandler sax;
 
-	xmlInitParser();
-	xmlSetExternalEntityLoader(no_entities);
-	xmlSetGenericErrorFunc(NULL, no_output);
-	if ((x = calloc(1, sizeof(*x))) == NULL)
-		fatal(NULL);
 	memset(&sax, 0, sizeof(sax));
 	sax.initialized = XML_SAX2_MAGIC;
 	sax.startElementNs = on_start;
@@ -528,6 +523,19 @@ xml_new(void)
 		fatal(NULL);
 	*x->ctxt->sax = sax;
 	x->ctxt->userData = x;
+}
+
+struct xml_ctx *
+xml_new(void)
+{
+	struct xml_ctx *x;
+
+	xmlInitParser();
+	xmlSetExternalEntityLoader(no_entities);
+	xmlSetGenericErrorFunc(NULL, no_output);
+	if ((x = calloc(1, sizeof(*x))) == NULL)
+		fatal(NULL);
+	new_context(x);
 	return (x);
 }
 
@@ -571,6 +579,11 @@ xml_parse(struct xml_ctx *x, const uint8_t *buf, size_t len,
 	if ((why = not_utf8_text(buf, len)) != NULL) {
 		strlcpy(err, why, errlen);
 		return (-1);
+	}
+	/* It keeps all names that it has ever seen, and slows down with them. */
+	if (xmlDictSize(x->ctxt->dict) > DICT_MAX) {
+		xmlFreeParserCtxt(x->ctxt);
+		new_context(x);
 	}
 	/* With user data that is not the context, SAX alone: no document. */
 	(void)xmlCtxtReadMemory(x->ctxt, (const char *)buf, (int)len, NULL,

@@ -411,7 +411,7 @@ conn_attach(struct conn *c, int fd, const struct in6_addr *peer)
 		c->local = sin6.sin6_addr;
 	set_options(c);
 	if (c->kind == CONN_ACCEPTED)
-		c->source = source_enter(&c->peer);
+		source_enter(c->source = source_of(&c->peer));
 	c->ev_read = event_new(session.base, fd, EV_READ | EV_PERSIST,
 	    on_read, c);
 	c->ev_write = event_new(session.base, fd, EV_WRITE, on_write, c);
@@ -462,6 +462,8 @@ conn_close(struct conn *c)
 {
 	if (c->kind != CONN_ACCEPTED)
 		dial_gone(c);
+	else if (c->state == ST_SASL && c->stepping && !c->sasl_ok)
+		source_failed(c->source);	/* it does not want to hear it */
 	leave(c);
 	if (c->fd != -1) {
 		event_free(c->ev_read);

@@ -22,31 +22,35 @@ static struct listener	 listeners[LISTEN_MAX];
 /* Slots that clients never take: those of our own calls. */
 #define SLOTS_OWN	(TEP_MAX + SERVER_MAX + CALL_MAX)
 
-/* One more of its source? Room in all is made where it can be. */
+/*
+ * One more of its source? In all, room is made where it can be, for those who
+ * come when that one has gone.
+ */
 static int
-too_many(const struct in6_addr *peer)
+too_many(const struct source *s)
 {
-	if (source_count(peer) >= session.conf.max_source)
+	if (source_count(s) >= session.conf.max_source)
 		return (1);
-	if (session.nhandshakes >= session.conf.handshakes)
-		return (!serve_shed());
-	if (session.naccepted < session.conf.max_conns &&
-	    session.naccepted < CONN_MAX - SLOTS_OWN)
-		return (0);
-	/* Room is there when it has gone; who comes then is taken. */
-	(void)serve_shed();
-	return (1);
+	if (session.naccepted >= session.conf.max_conns ||
+	    session.naccepted >= CONN_MAX - SLOTS_OWN) {
+		if (!serve_shed())
+			(void)serve_shed_guest();
+		return (1);
+	}
+	return (session.nhandshakes >= session.conf.handshakes &&
+	    !serve_shed());
 }
 
 void
 listen_accepted(int fd, uint32_t index, const struct in6_addr *peer)
 {
+	struct source *s = source_of(peer);
 	struct conn *c;
 	int64_t wait;
 	char buf[64];
 	int n;
 
-	if ((wait = source_turn(peer)) == -1 || too_many(peer) ||
+	if ((wait = source_turn(s)) == -1 || too_many(s) ||
 	    (c = conn_new(CONN_ACCEPTED, index)) == NULL) {
 		if (wait == -1)
 			conn_log(NULL, "%s: more than %u connections a second",
@@ -54,7 +58,7 @@ listen_accepted(int fd, uint32_t index, const struct in6_addr *peer)
 		else
 			conn_log(NULL, "%s: one connection too many, of %u "
 			    "from there, %u in all, %u not logged in",
-			    log_in6(peer), source_count(peer),
+			    log_in6(peer), source_count(s),
 			    session.naccepted, session.nhandshakes);
 		n = emit_auth_status(buf, sizeof(buf), STATUS_BUSY,
 		    DIALECT_RFC);

@@ -58,7 +58,7 @@ request_find(struct conn *c, uint32_t req)
 int
 request_full(const struct conn *c)
 {
-	return (c->closing || c->turn > now_ms() || parse_full() || msglink_full(session.priv) ||
+	return (c->closing || c->held || parse_full() || msglink_full(session.priv) ||
 	    c->nrequests >= (c->role == ROLE_SERVER ? OUTSTANDING :
 	    OUTSTANDING_PEER));
 }
@@ -217,7 +217,7 @@ deadline(const struct conn *c, uint32_t *status)
 		at = c->partial + session.partial_ms;
 		*status = STATUS_FORMAT;
 	}
-	if (c->turn > now_ms() && (at == -1 || c->turn < at)) {
+	if (c->held && (at == -1 || c->turn < at)) {
 		at = c->turn;
 		*status = 0;
 	}
@@ -239,12 +239,13 @@ request_timeout(struct conn *c)
 	uint32_t status;
 	int64_t at;
 
-	if (c->stopped && !request_full(c)) {
+	if (c->held && c->turn <= now_ms()) {
+		c->held = 0;
 		conn_input(c);
 		return;
 	}
 	at = deadline(c, &status);
-	if (at == -1 || at > now_ms()) {
+	if (at == -1 || at > now_ms() || status == 0) {
 		request_timer(c);
 		return;
 	}
@@ -476,6 +477,26 @@ is_blank(const uint8_t *p, size_t len)
 	return (1);
 }
 
+/* Of a whole request of a node: may it be taken now? */
+static int
+its_turn(struct conn *c)
+{
+	if (c->role != ROLE_SERVER)
+		return (1);
+	if (c->turn == 0 && (c->turn = source_request(c->source)) == -1) {
+		c->turn = 0;
+		conn_log(c, "too many requests of its source wait: closed");
+		request_end(c, STATUS_BUSY);
+		return (0);
+	}
+	if (c->turn > now_ms()) {
+		c->held = 1;
+		return (0);
+	}
+	c->turn = 0;
+	return (1);
+}
+
 int
 request_read(struct conn *c)
 {
@@ -490,11 +511,8 @@ request_read(struct conn *c)
 		return (0);
 	}
 	c->partial = 0;
-	if (c->role == ROLE_SERVER && c->turn == 0)
-		c->turn = source_request(c->source);
-	if (c->turn > now_ms())
+	if (!its_turn(c))
 		return (0);
-	c->turn = 0;
 	if (used == TSP_BAD) {
 		/* Where the next one begins is not known any more. */
 		conn_log(c, "not a frame, or longer than %d octets: closed",

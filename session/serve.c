@@ -53,32 +53,110 @@ version_fail(struct conn *c)
 
 /*
  * Handshakes: those that are listened to, in their order, behind those that
- * come too often and are not.
+ * come too often and are not. Guests: logged in, and not seen to hold a lease.
  */
 #define SHED_AGE	3000		/* ms: then an honest peer has said all */
 #define SHED_LOOKS	16		/* at so many */
+#define SHED_LINGER	100		/* ms: its place is wanted */
 
-static TAILQ_HEAD(, conn) handshakes = TAILQ_HEAD_INITIALIZER(handshakes);
+TAILQ_HEAD(conn_list, conn);
+static struct conn_list	 handshakes = TAILQ_HEAD_INITIALIZER(handshakes);
+static struct conn_list	 guests = TAILQ_HEAD_INITIALIZER(guests);
 
 static void
-serve_entered(struct conn *c)
+unlist(struct conn *c)
 {
-	c->accepted = now_ms();
+	if (c->list == LIST_HANDSHAKES) {
+		TAILQ_REMOVE(&handshakes, c, handshake);
+		session.nhandshakes--;
+	} else if (c->list == LIST_GUESTS)
+		TAILQ_REMOVE(&guests, c, handshake);
+	c->list = LIST_NONE;
+}
+
+static void
+list_handshake(struct conn *c)
+{
+	unlist(c);
 	if (c->state == ST_HELD)
 		TAILQ_INSERT_HEAD(&handshakes, c, handshake);
 	else
 		TAILQ_INSERT_TAIL(&handshakes, c, handshake);
 	session.nhandshakes++;
+	c->list = LIST_HANDSHAKES;
+	c->listed = now_ms();
 }
 
 static void
-serve_authenticated(struct conn *c)
+list_guest(struct conn *c)
 {
-	if (c->accepted == 0)
+	unlist(c);
+	if (c->role != ROLE_SERVER)
 		return;
-	TAILQ_REMOVE(&handshakes, c, handshake);
-	session.nhandshakes--;
-	c->accepted = 0;
+	TAILQ_INSERT_TAIL(&guests, c, handshake);
+	c->list = LIST_GUESTS;
+	c->listed = now_ms();
+}
+
+/* Is it the peer that we wait for, not the peer for us? */
+static int
+lets_wait(const struct conn *c)
+{
+	switch (c->state) {
+	case ST_HELD:
+		return (1);
+	case ST_VERSION:
+	case ST_AUTHENTICATE:
+		break;
+	case ST_SASL:
+		if (c->stepping || c->sasl_ok)
+			return (0);
+		break;
+	default:
+		return (0);
+	}
+	return (now_ms() - c->listed >= SHED_AGE);
+}
+
+int
+serve_shed(void)
+{
+	struct conn *c;
+	int looks = 0;
+
+	TAILQ_FOREACH(c, &handshakes, handshake) {
+		if (lets_wait(c)) {
+			auth_fail(c, STATUS_BUSY,
+			    "makes room for others: its login took too long");
+			conn_timer(c, SHED_LINGER);
+			return (1);
+		}
+		if (++looks == SHED_LOOKS)
+			break;
+	}
+	return (0);
+}
+
+int
+serve_shed_guest(void)
+{
+	struct conn *c;
+	int looks;
+
+	for (looks = 0; looks < SHED_LOOKS; looks++) {
+		if ((c = TAILQ_FIRST(&guests)) == NULL ||
+		    now_ms() - c->listed < SHED_AGE)
+			return (0);
+		if (TAILQ_EMPTY(&c->requests) && c->lease_until <= now_ms()) {
+			conn_log(c, "makes room for others: it has no lease");
+			request_end(c, STATUS_BUSY);
+			if (c->state == ST_LINGER)
+				conn_timer(c, SHED_LINGER);
+			return (1);
+		}
+		list_guest(c);
+	}
+	return (0);
 }
 
 /* Those that sent what we could not take yet, in their order. */
@@ -103,7 +181,7 @@ set_waits(struct conn *c, int waits)
 void
 serve_left(struct conn *c)
 {
-	serve_authenticated(c);
+	unlist(c);
 	set_waits(c, 0);
 }
 
@@ -120,61 +198,24 @@ serve_resume(void)
 	}
 }
 
-/* Is it the peer that we wait for, not the peer for us? */
-static int
-lets_wait(const struct conn *c)
-{
-	switch (c->state) {
-	case ST_HELD:
-		return (1);
-	case ST_VERSION:
-	case ST_AUTHENTICATE:
-		break;
-	case ST_SASL:
-		if (c->stepping || c->sasl_ok)
-			return (0);
-		break;
-	default:
-		return (0);
-	}
-	return (now_ms() - c->accepted >= SHED_AGE);
-}
-
-int
-serve_shed(void)
-{
-	struct conn *c;
-	int looks = 0;
-
-	TAILQ_FOREACH(c, &handshakes, handshake) {
-		if (lets_wait(c)) {
-			auth_fail(c, STATUS_BUSY,
-			    "makes room for others: its login took too long");
-			return (1);
-		}
-		if (++looks == SHED_LOOKS)
-			break;
-	}
-	return (0);
-}
-
 static void
 serve_begin(struct conn *c)
 {
 	c->state = ST_VERSION;
+	list_handshake(c);
 	conn_timer(c, (int64_t)session.conf.auth_timeout * 1000);
 }
 
 void
 serve_start(struct conn *c, int64_t wait)
 {
-	if (wait == 0)
+	if (wait == 0) {
 		serve_begin(c);
-	else {
-		c->state = ST_HELD;
-		conn_timer(c, wait);
+		return;
 	}
-	serve_entered(c);
+	c->state = ST_HELD;
+	list_handshake(c);
+	conn_timer(c, wait);
 }
 
 void
@@ -215,7 +256,7 @@ read_authenticate(struct conn *c, const uint8_t *line, size_t len)
 		auth_fail(c, STATUS_AUTH, "a mechanism that is not offered");
 		return;
 	}
-	if (source_locked(&c->peer)) {
+	if (source_locked(c->source)) {
 		auth_fail(c, STATUS_BUSY, "too many logins from there failed");
 		return;
 	}
@@ -303,7 +344,7 @@ write_success(struct conn *c)
 	if (c->state == ST_LINGER)
 		return;
 	c->pausing = 0;
-	serve_authenticated(c);
+	list_guest(c);
 	c->state = ST_COMMAND;
 	c->active = now_ms();
 	log_debug("%s authenticated from %s", c->name, log_in6(&c->peer));
@@ -373,7 +414,7 @@ serve_auth_next(struct conn *c, const struct msg_auth_next *mn,
 		}
 		auth_success(c);
 	} else {
-		source_failed(&c->peer);
+		source_failed(c->source);
 		auth_fail(c, STATUS_AUTH, "authentication failed");
 	}
 }

@@ -47,7 +47,7 @@ struct client_ops;
 struct source;
 
 struct conn {
-	TAILQ_ENTRY(conn)	 handshake, waiter;
+	TAILQ_ENTRY(conn)	 handshake, waiter;	/* or of the guests */
 	struct conn_ref		 ref;
 	enum conn_state		 state;
 	enum conn_kind		 kind;
@@ -57,7 +57,8 @@ struct conn {
 	int64_t			 due;		/* the deadline; 0: none */
 	struct in6_addr		 peer, local;	/* :: where not known */
 	struct source		*source;	/* of the peer; accepted: not NULL */
-	int64_t			 accepted;	/* when it came; 0: logged in */
+	enum { LIST_NONE, LIST_HANDSHAKES, LIST_GUESTS } list;
+	int64_t			 listed;	/* when it came there */
 	int			 waits;		/* what it sent, for us */
 	int			 opened;	/* the parent knows of it */
 	int			 stopped;	/* not read */
@@ -85,6 +86,7 @@ struct conn {
 	int64_t			 partial;	/* a frame began; 0: none has */
 	int64_t			 turn;		/* of the next request; 0: none
 						 * is there */
+	int			 held;		/* it waits for its turn */
 	uint32_t		 seq;
 	struct requests		 requests;
 	uint32_t		 nrequests;	/* of the client */
@@ -177,33 +179,37 @@ void		 conn_each(void (*)(struct conn *));
 void		 conn_log(const struct conn *, const char *, ...)
 		    __attribute__((__format__ (printf, 2, 3)));
 
-/*
- * source.c: what one peer, or all of its prefix, may do. What is counted by
- * the time is kept by a hash of the source: no peer makes us remember it.
- */
+/* source.c: what one peer, or all of its prefix, may do. */
 
+/* Valid until the next call, or as long as it has connections. */
+struct source	*source_of(const struct in6_addr *);
 /* One more connection is there, or gone. */
-struct source	*source_enter(const struct in6_addr *);
+void		 source_enter(struct source *);
 void		 source_leave(struct source *);
-uint32_t	 source_count(const struct in6_addr *);
+uint32_t	 source_count(const struct source *);
 /*
  * A source has so many connections a second, as many at once. Takes its next
  * turn: how many ms from now that is; -1: more than HOLD_MAX, none is taken.
  */
 #define HOLD_MAX	5000
-int64_t		 source_turn(const struct in6_addr *);
-/* A login failed. Since a minute too many have: no further one is tried. */
-void		 source_failed(const struct in6_addr *);
-int		 source_locked(const struct in6_addr *);
-/* Takes the turn of a request: at that now_ms(), which may have passed. */
+int64_t		 source_turn(struct source *);
+/* A login failed. Within a minute too many have: no further one is tried. */
+void		 source_failed(struct source *);
+int		 source_locked(const struct source *);
+/*
+ * Takes the turn of a request: at that now_ms(), which may have passed; -1:
+ * more than HOLD_MAX from now, none is taken.
+ */
 int64_t		 source_request(struct source *);
 
 /* serve.c */
 /*
- * Makes room for one more that is not authenticated: the oldest that lets us
- * wait goes, with 530. 0: there is none; all wait for us.
+ * Makes room: the oldest handshake that lets us wait goes, with 530. 0: there
+ * is none; all wait for us.
  */
 int		 serve_shed(void);
+/* Of those that are logged in and hold no lease, the longest there. */
+int		 serve_shed_guest(void);
 /* Nothing of this side is left to be done for it. */
 void		 serve_left(struct conn *);
 /* A link has room again: looks at what was sent, and left for that. */

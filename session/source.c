@@ -1,30 +1,46 @@
-/* What one peer may do: connections, failed logins, requests. */
+/*
+ * What one peer may do: connections, failed logins, requests.
+ *
+ * A source is remembered while it has connections, or has taken more than its
+ * time has given it. That takes as much of our time, so that there are not
+ * many; beyond SPARE_MAX the longest gone is forgotten.
+ */
 #include <sys/types.h>
+#include <sys/tree.h>
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "session/session-int.h"
 
-#define SOURCES		4096		/* slots of the hash */
+#define SPARE_MAX	65536
+#define SPARE_LOOKS	4		/* at each new source, for old ones */
 #define SECOND		1000
 #define MINUTE		60000
 
 struct source {
-	LIST_ENTRY(source)	 entry;
+	RB_ENTRY(source)	 entry;
+	TAILQ_ENTRY(source)	 spare;		/* without connections */
 	struct in6_addr		 prefix;
 	uint32_t		 count;		/* its connections */
-	int64_t			 requested;	/* us: turns are taken until then */
+	/* Until then it has taken its turns, ms, or of requests us. */
+	int64_t			 turns, failures, requests;
 };
-LIST_HEAD(source_list, source);
+RB_HEAD(source_tree, source);
+TAILQ_HEAD(source_list, source);
 
-static struct source_list	 sources[SOURCES];
-/*
- * By slot, ms: when the next connection has its turn; until when failed
- * logins are paid for. Sources that share a slot, which nobody can aim at,
- * share these.
- */
-static int64_t			 turns[SOURCES], failures[SOURCES];
+static struct source_tree	 sources = RB_INITIALIZER(&sources);
+static struct source_list	 spares = TAILQ_HEAD_INITIALIZER(spares);
+static uint32_t			 nspares;
+
+static int
+source_cmp(const struct source *a, const struct source *b)
+{
+	return (memcmp(&a->prefix, &b->prefix, sizeof(a->prefix)));
+}
+
+RB_PROTOTYPE(source_tree, source, entry, source_cmp)
+RB_GENERATE(source_tree, source, entry, source_cmp)
 
 static struct in6_addr
 prefix_of(const struct in6_addr *addr)
@@ -40,68 +56,78 @@ prefix_of(const struct in6_addr *addr)
 	return (prefix);
 }
 
-static uint32_t
-slot_of(const struct in6_addr *prefix)
+static void
+spare_add(struct source *s)
 {
-	static uint32_t seed;
-	uint32_t h, word, i;
-
-	if (seed == 0)
-		seed = arc4random() | 1;
-	for (i = 0, h = seed; i < 4; i++) {
-		memcpy(&word, &prefix->s6_addr[4 * i], sizeof(word));
-		h = (h ^ word) * 0x9e3779b1U;
-		h ^= h >> 15;
-	}
-	return (h % SOURCES);
+	TAILQ_INSERT_TAIL(&spares, s, spare);
+	nspares++;
 }
 
-static struct source *
-find(const struct in6_addr *prefix, uint32_t slot)
+static void
+spare_remove(struct source *s)
 {
+	TAILQ_REMOVE(&spares, s, spare);
+	nspares--;
+}
+
+/* Forgets some that owe nothing any more, and one where there are too many. */
+static void
+tidy(void)
+{
+	int64_t now = now_ms();
 	struct source *s;
+	int i;
 
-	LIST_FOREACH(s, &sources[slot], entry)
-		if (IN6_ARE_ADDR_EQUAL(&s->prefix, prefix))
-			return (s);
-	return (NULL);
-}
-
-uint32_t
-source_count(const struct in6_addr *addr)
-{
-	struct in6_addr prefix = prefix_of(addr);
-	const struct source *s = find(&prefix, slot_of(&prefix));
-
-	return (s != NULL ? s->count : 0);
+	for (i = 0; i < SPARE_LOOKS && (s = TAILQ_FIRST(&spares)) != NULL;
+	    i++) {
+		spare_remove(s);
+		if (nspares < SPARE_MAX && (s->turns > now ||
+		    s->failures > now || s->requests > now * 1000)) {
+			spare_add(s);
+			continue;
+		}
+		RB_REMOVE(source_tree, &sources, s);
+		free(s);
+	}
 }
 
 struct source *
-source_enter(const struct in6_addr *addr)
+source_of(const struct in6_addr *addr)
 {
-	struct in6_addr prefix = prefix_of(addr);
-	uint32_t slot = slot_of(&prefix);
-	struct source *s;
+	struct source key, *s;
 
-	if ((s = find(&prefix, slot)) == NULL) {
-		if ((s = calloc(1, sizeof(*s))) == NULL)
-			fatal(NULL);
-		s->prefix = prefix;
-		LIST_INSERT_HEAD(&sources[slot], s, entry);
-	}
-	s->count++;
-	session.naccepted++;
+	key.prefix = prefix_of(addr);
+	if ((s = RB_FIND(source_tree, &sources, &key)) != NULL)
+		return (s);
+	tidy();
+	if ((s = calloc(1, sizeof(*s))) == NULL)
+		fatal(NULL);
+	s->prefix = key.prefix;
+	RB_INSERT(source_tree, &sources, s);
+	spare_add(s);
 	return (s);
+}
+
+uint32_t
+source_count(const struct source *s)
+{
+	return (s->count);
+}
+
+void
+source_enter(struct source *s)
+{
+	if (s->count++ == 0)
+		spare_remove(s);
+	session.naccepted++;
 }
 
 void
 source_leave(struct source *s)
 {
+	if (--s->count == 0)
+		spare_add(s);
 	session.naccepted--;
-	if (--s->count == 0) {
-		LIST_REMOVE(s, entry);
-		free(s);
-	}
 }
 
 /*
@@ -109,38 +135,36 @@ source_leave(struct source *s)
  * taken at once.
  */
 int64_t
-source_turn(const struct in6_addr *addr)
+source_turn(struct source *s)
 {
-	struct in6_addr prefix = prefix_of(addr);
-	int64_t *turn = &turns[slot_of(&prefix)], now = now_ms(), wait;
+	int64_t now = now_ms(), wait;
 
-	if (*turn < now)
-		*turn = now;
-	wait = *turn - now - SECOND;
+	if (s->turns < now)
+		s->turns = now;
+	wait = s->turns - now - SECOND;
 	if (wait > HOLD_MAX)
 		return (-1);
-	*turn += SECOND / session.conf.source_rate;
+	s->turns += SECOND / session.conf.source_rate;
 	return (wait > 0 ? wait : 0);
 }
 
 void
-source_failed(const struct in6_addr *addr)
+source_failed(struct source *s)
 {
-	struct in6_addr prefix = prefix_of(addr);
-	int64_t *until = &failures[slot_of(&prefix)], now = now_ms();
+	int64_t now = now_ms();
 
-	if (*until < now)
-		*until = now;
-	*until += MINUTE / session.conf.auth_failures;
+	if (s->failures < now)
+		s->failures = now;
+	s->failures += MINUTE / session.conf.auth_failures;
+	if (s->failures > now + MINUTE)
+		s->failures = now + MINUTE;
 }
 
 int
-source_locked(const struct in6_addr *addr)
+source_locked(const struct source *s)
 {
-	struct in6_addr prefix = prefix_of(addr);
-	int64_t more = MINUTE / session.conf.auth_failures;
-
-	return (failures[slot_of(&prefix)] + more > now_ms() + MINUTE);
+	return (s->failures + MINUTE / session.conf.auth_failures >
+	    now_ms() + MINUTE);
 }
 
 int64_t
@@ -148,9 +172,11 @@ source_request(struct source *s)
 {
 	int64_t now = now_ms() * 1000, turn;
 
-	if (s->requested < now)
-		s->requested = now;
-	turn = s->requested / 1000 - SECOND;
-	s->requested += 1000000 / session.conf.request_rate;
+	if (s->requests < now)
+		s->requests = now;
+	turn = s->requests / 1000 - SECOND;
+	if (turn > now / 1000 + HOLD_MAX)
+		return (-1);
+	s->requests += 1000000 / session.conf.request_rate;
 	return (turn);
 }

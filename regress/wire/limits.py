@@ -1,5 +1,5 @@
-"""Run by limits.t in a node's namespace: TAP. 8 handshakes at a time, 6 failed
-logins a minute, 10 requests a second; a source is a /64."""
+"""Run by limits.t in a node's namespace: TAP. 30 connections, 8 handshakes at a
+time, 6 failed logins a minute, 10 requests a second; a source is a /64."""
 import sys
 import time
 
@@ -122,13 +122,44 @@ def requests():
         d.reply()
         c.reply()
     ok(time.monotonic() - begin > 0.5, 'connections of a source share')
+    begin = time.monotonic()
+    for i in range(3):
+        d.close()
+        d = Client(server, source=second)
+        d.anonymous()
+        for i in range(5):
+            d.ask('info', v6=second)
+        for i in range(5):
+            d.reply()
+    ok(time.monotonic() - begin > 1, 'to come again is no way out: %.1f s' %
+       (time.monotonic() - begin))
     c.close()
     d.close()
     other.close()
 
 
+def guests():
+    print('# who is logged in, and has no lease')
+    holder = Client(server, source=third)
+    holder.anonymous()
+    ok(holder.create().code == 200, 'one has a lease')
+    idle = []
+    for i in range(29):
+        c = Client(server, source=(first, second, fourth)[i % 3])
+        c.anonymous()
+        idle.append(c)
+    ok(len(ctl.show('sessions')) == 30, 'with the others there is no room')
+    ok(wait(lambda: served(third)), 'room is made for who comes later')
+    ok(idle[0].reply().code == 530 and idle[0].at_end(),
+       'by the one that was there longest, with a word')
+    ok(holder.create().code == 200, 'who has a lease keeps its connection')
+    for c in idle + [holder]:
+        c.close()
+
+
 handshakes()
 failures()
 requests()
+guests()
 ok(wait(lambda: ctl.show('sessions') == []), 'no connection is left')
 end()

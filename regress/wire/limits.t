@@ -6,7 +6,7 @@ domain_start
 domain_build colocated 1 >/dev/null
 conf_server colocated "30 min 2" >"$T/server.conf"
 cat >>"$T/server.conf" <<-EOT
-limits { handshakes 8 source-prefix 64 source-rate 1000 auth-failures 6
+limits { connections 30 handshakes 8 source-prefix 64 source-rate 1000 auth-failures 6
     request-rate 10 }
 EOT
 start server || exit 1
