@@ -35,10 +35,9 @@ class Chain:
         return ['ip', 'netns', 'exec',
                 '%s-%s_%s' % (self.ns, self.name, host)] + list(cmd)
 
-    def popen(self, host, *cmd):
+    def popen(self, host, *cmd, stderr=subprocess.DEVNULL):
         return subprocess.Popen(self.argv(host, *cmd), text=True,
-                                stdout=subprocess.PIPE,
-                                stderr=subprocess.DEVNULL)
+                                stdout=subprocess.PIPE, stderr=stderr)
 
     def on(self, host, *cmd, timeout=60):
         return subprocess.run(self.argv(host, *cmd), text=True,

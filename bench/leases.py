@@ -20,7 +20,7 @@ NODE6 = '2001:db8:11::10'
 def frame(action, n, v4=''):
     """A request about 2001:db8:b::n, without spaces."""
     if v4:
-        v4 = '<address type="ipv4">%s</address>' % v4
+        v4 = '<address type="ipv4" length="32">%s</address>' % v4
     xml = ('<tunnel action="%s" type="v4v6"><client><address type="ipv6">'
            '2001:db8:b::%x:%x</address>%s</client></tunnel>' %
            (action, n >> 16, n & 0xffff, v4)).encode()
@@ -56,7 +56,8 @@ class Load:
                 assert body.startswith(b'200'), body
                 action, n = c.asked.pop(0)
                 if action == 'create':
-                    v4 = re.search(rb'ipv4"[^>]*>\s*([\d.]+)', body)
+                    v4 = re.search(rb'<client>.*?ipv4"[^>]*>([\d.]+)', body,
+                                   re.S)
                     self.held.append((n, v4.group(1).decode()))
                 self.done += 1
                 self.waiting -= 1
@@ -105,7 +106,7 @@ class Load:
 
 def load(c, *words):
     return c.popen('node', sys.executable, os.path.abspath(__file__),
-                   c.tmp + '/bench.password', *map(str, words))
+                   c.tmp + '/bench.password', *map(str, words), stderr=None)
 
 
 def memory(c):

@@ -12,7 +12,7 @@ with open(sys.argv[1]) as f:
 folder = sys.argv[2]
 m, names, ours = d['machine'], d['names'], d['ours']
 FULL = {'plain': 'plain IPv4', 'vxlan': 'VXLAN (kernel)',
-        'wg': 'wireguard-go', 'ovpn': 'OpenVPN, no cipher'}
+        'wg': 'wireguard-go', 'ovpn': 'OpenVPN, clear'}
 
 
 def full(name):
@@ -33,12 +33,12 @@ def table():
     yield ''
     yield 'Ratios to plain forwarding (of RTT and CPU: less is better):'
     yield '%-52s %10s' % ('', 'plain') + ''.join(
-        '%13.13s' % full(n) for n in names[1:])
+        '%16s' % full(n) for n in names[1:])
     for row, v in d['rows'].items():
         if 'lost' in row:
-            cells = ['%13d' % v[n] for n in names[1:]]
+            cells = ['%16d' % v[n] for n in names[1:]]
         else:
-            cells = ['%13.2f' % (v[n] / v['plain'] if v['plain'] else 0)
+            cells = ['%16.2f' % (v[n] / v['plain'] if v['plain'] else 0)
                      for n in names[1:]]
         yield '%-52s %10.0f' % (row, v['plain']) + ''.join(cells)
     for name, p in d['planes'].items():
