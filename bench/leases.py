@@ -144,7 +144,8 @@ def batch(c, count):
     p = subprocess.Popen(
         ['ip', 'netns', 'exec', c.ns + '-spare',
          c.build + '/regress/tunnel/plane', c.build + '/libexec/dstmd/tunnel',
-         root, str(pwd.getpwnam('_dstmd_tunnel').pw_uid)], text=True,
+         root, str(pwd.getpwnam('_dstmd_tunnel').pw_uid)] +
+        ([] if c.name == 'tun' else [c.name]), text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL)
 
@@ -156,14 +157,17 @@ def batch(c, count):
                 return 'error'
         return line
     took = None
-    # A driver that has no such word has plane tun alone.
-    if do('plane', c.name).startswith('ok') or c.name == 'tun':
-        do('open', 0, 0, 1460, 'bench0', '2001:db8:9::1')
+    killer = threading.Timer(90, p.kill)
+    killer.start()
+    # A driver that does not know the plane has ended.
+    if wait(lambda: p.poll() is not None, .3) is False and \
+            do('open', 0, 0, 1460, 'bench0', '2001:db8:9::1').startswith('ok'):
         do('start')
         begin = time.monotonic()
         do('add', 0, count, '100.64.0.1', '2001:db8:b::1')
         if wait(lambda: do('list', 0, 0, 0).split()[2:3] == [str(count)]):
             took = (time.monotonic() - begin) / count * 1e6
+    killer.cancel()
     p.stdin.close()
     p.wait()
     return took
