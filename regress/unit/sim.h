@@ -86,8 +86,7 @@ struct sim_addr {
 	struct conn_ref	 conn;
 	int64_t		 stored_at;		/* the last record */
 	uint32_t	 bound_step[NOWNERS];	/* the last of each */
-	uint32_t	 ended_step;		/* the last that ended it */
-	int		 ended_owner;
+	uint32_t	 ended_step[NOWNERS];	/* the last that ended it */
 	/* what its node was told */
 	int		 told;			/* owner, or -1 */
 	int64_t		 told_until;

@@ -398,10 +398,8 @@ model_stored(const struct sim_put *put)
 	a->stored_at = sim.now;
 	if (put->rec.state == REC_BOUND)
 		a->bound_step[owner] = sim.step;
-	else {
-		a->ended_step = sim.step;
-		a->ended_owner = owner;
-	}
+	else
+		a->ended_step[owner] = sim.step;
 }
 
 /* From its own until, and not beyond what it has asked for since. */
@@ -473,7 +471,7 @@ answered_ok(const struct sim_req *r, const struct msg_lease_reply *m)
 	if (r->op == OP_CREATE)
 		granted(r, m, a);
 	else if (r->op == OP_DELETE) {
-		if (a->ended_step <= r->step || a->ended_owner != r->owner)
+		if (a->ended_step[r->owner] <= r->step)
 			broken("%s: delete is not durable", name(a));
 		a->held = 0;
 	}
