@@ -98,6 +98,7 @@ struct sim_addr {
 	int		 stuck;			/* refused to be deleted */
 	uint32_t	 ends;			/* that nodes may be told of */
 	uint32_t	 named;			/* by which connection */
+	int		 revived;		/* see loaded() */
 	/* the store's record */
 	int		 has_rec;
 	struct lease_rec rec;

@@ -317,6 +317,7 @@ tep_does(int tep, const struct sim_job *j)
 	}
 	a = &sim.a[j->addr];
 	a->named = sim.teps[tep].conn;
+	a->revived = 0;
 	if (j->add) {
 		a->host = j->host;
 		a->host_until = sim.now + 1000LL * (j->lifetime != 0 ?
