@@ -28,8 +28,9 @@ class Quiet(Ctl):
 
 
 class Daemon:
-    def __init__(self, host, ns, tmp, sbin):
+    def __init__(self, host, ns, tmp, sbin, environ=None):
         self.host = host
+        self.environ = dict(os.environ, **(environ or {}))
         self.command = ['ip', 'netns', 'exec', '%s-%s' % (ns, host),
                         sbin + '/dstmd', '-d', '-v', '-f',
                         '%s/%s.conf' % (tmp, host)]
@@ -42,7 +43,7 @@ class Daemon:
     def start(self):
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(self.command, stdout=log,
-                                            stderr=log)
+                                            stderr=log, env=self.environ)
         self.pauses, self.since = {}, {}
         return wait(self.is_up, 15)
 
@@ -99,6 +100,7 @@ class Daemon:
                     if bad.search(line)]
 
     def end(self):
+        """In order, where it can."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()
