@@ -278,6 +278,25 @@ lease_tell_tep(struct lease_engine *e, struct lease *l,
 	fill_reply(&w->reply, l);
 }
 
+/*
+ * One that was not said yet belongs to a connection that is no more: said on
+ * the next one, before the leases, it would undo those that live.
+ */
+void
+lease_unsync_tep(struct lease_engine *e, uint32_t tep)
+{
+	struct work_queue *q = &e->work[LD_SESSION];
+	struct work *w, *next;
+
+	for (w = TAILQ_FIRST(q); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, entry);
+		if (w->type != LA_TEP_SYNC || w->tep != tep)
+			continue;
+		TAILQ_REMOVE(q, w, entry);
+		free(w);
+	}
+}
+
 void
 lease_sync_tep(struct lease_engine *e, uint32_t tep)
 {

@@ -157,6 +157,7 @@ void	 lease_answer(struct lease_engine *, struct lease *, uint32_t);
 void	 lease_set_waiter(struct lease_engine *, struct lease *,
 	    const struct lease_ask *);
 void	 lease_sync_tep(struct lease_engine *, uint32_t);
+void	 lease_unsync_tep(struct lease_engine *, uint32_t);
 /* Seconds to the end, rounded up: a TEP must not end it earlier. */
 uint32_t lease_seconds(int64_t now, int64_t until);
 void	 lease_tell_tep(struct lease_engine *, struct lease *,

@@ -472,6 +472,7 @@ lease_tep_down(struct lease_engine *e, int64_t now, int64_t wall, uint32_t tep)
 	if (!e->teps[tep].up || e->teps[tep].local)
 		return;
 	e->teps[tep].up = 0;
+	lease_unsync_tep(e, tep);
 	RB_FOREACH(l, lease_tree, &e->tree)
 		if (e->pools[l->pool].tep == tep && l->state == RESERVED)
 			tep_failed(e, now, wall, l);

@@ -196,6 +196,17 @@ job_done(struct teplink *t, struct jobs *q, struct job *j, uint32_t status,
 	msg_put(session.priv, MSG_TEP_REPLY, &m, sizeof(m));
 }
 
+/*
+ * Its parser died of the request, or for a moment it has too much to do: that
+ * is nothing about the lease, and no reason to end it.
+ */
+static int
+is_passing(const struct job *j, int code)
+{
+	return (j->request.op != OP_SYNC &&
+	    (code == STATUS_FORMAT || code == STATUS_BUSY));
+}
+
 static void
 tep_frame(struct conn *c, const uint8_t *body, size_t len)
 {
@@ -209,7 +220,7 @@ tep_frame(struct conn *c, const uint8_t *body, size_t len)
 		dial_fail(c, "a message that is no answer");
 		return;
 	}
-	if (j == NULL) {
+	if (j == NULL || is_passing(j, code)) {
 		dial_fail(c, code == STATUS_OK ? "an answer to no question" :
 		    tsp_status_text((enum tsp_status)code, DIALECT_DRAFT));
 		return;

@@ -86,8 +86,7 @@ struct sim_addr {
 	struct conn_ref	 conn;
 	int64_t		 stored_at;		/* the last record */
 	uint32_t	 bound_step[NOWNERS];	/* the last of each */
-	uint32_t	 ended_step;		/* the last that ended it */
-	int		 ended_owner;
+	uint32_t	 ended_step[NOWNERS];	/* the last that ended it */
 	/* what its node was told */
 	int		 told;			/* owner, or -1 */
 	int64_t		 told_until;
@@ -99,6 +98,7 @@ struct sim_addr {
 	int		 stuck;			/* refused to be deleted */
 	uint32_t	 ends;			/* that nodes may be told of */
 	uint32_t	 named;			/* by which connection */
+	int		 revived;		/* see loaded() */
 	/* the store's record */
 	int		 has_rec;
 	struct lease_rec rec;

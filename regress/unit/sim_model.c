@@ -398,10 +398,8 @@ model_stored(const struct sim_put *put)
 	a->stored_at = sim.now;
 	if (put->rec.state == REC_BOUND)
 		a->bound_step[owner] = sim.step;
-	else {
-		a->ended_step = sim.step;
-		a->ended_owner = owner;
-	}
+	else
+		a->ended_step[owner] = sim.step;
 }
 
 /* From its own until, and not beyond what it has asked for since. */
@@ -439,7 +437,7 @@ granted(const struct sim_req *r, const struct msg_lease_reply *m,
 		    !a->twin && !sim.a[i].twin &&
 		    told_now(&sim.a[i]))
 			broken("an owner with two addresses: %s", name(a));
-	if (a->host != -1 && a->host_until > sim.now &&
+	if (a->host != -1 && a->host_until > sim.now && !a->revived &&
 	    a->host != r->owner % NHOSTS && a->state == CTL_BOUND &&
 	    a->owner == r->owner)
 		broken("%s is forwarded to another node", name(a));
@@ -473,7 +471,7 @@ answered_ok(const struct sim_req *r, const struct msg_lease_reply *m)
 	if (r->op == OP_CREATE)
 		granted(r, m, a);
 	else if (r->op == OP_DELETE) {
-		if (a->ended_step <= r->step || a->ended_owner != r->owner)
+		if (a->ended_step[r->owner] <= r->step)
 			broken("%s: delete is not durable", name(a));
 		a->held = 0;
 	}
@@ -767,6 +765,13 @@ loaded(struct sim_addr *a, const struct seen *s)
 			broken("%s is not back", name(a));
 	} else if (s->state == CTL_BOUND)
 		broken("%s is back, without a record", name(a));
+	/*
+	 * It was over, and that was not durable yet, nor was its next owner's
+	 * lease, who has no answer: it is live again (a clock that stepped
+	 * back, a TEP that had refused it). Until the TEP is told, it forwards
+	 * to who was to be the next.
+	 */
+	a->revived = s->state == CTL_BOUND && a->owner != s->owner;
 	a->free_at = a->dirty ? 0 : sim.now +
 	    1000LL * (left + sim.limits.quarantine);
 	if (a->told != -1 && a->told_epoch != sim.epoch &&

@@ -306,6 +306,7 @@ tep_does(int tep, const struct sim_job *j)
 	int i;
 
 	if (j->addr == -1) {
+		trace("TEP %d compares notes", tep);
 		for (i = 0; i < NADDRS; i++)
 			if (tep_of(i) == tep && sim.a[i].named !=
 			    sim.teps[tep].conn) {
@@ -316,6 +317,7 @@ tep_does(int tep, const struct sim_job *j)
 	}
 	a = &sim.a[j->addr];
 	a->named = sim.teps[tep].conn;
+	a->revived = 0;
 	if (j->add) {
 		a->host = j->host;
 		a->host_until = sim.now + 1000LL * (j->lifetime != 0 ?
@@ -434,6 +436,7 @@ tep_breaks(int tep, int restart)
 {
 	if (tep == 0 || !sim.teps[tep].up)
 		return;
+	trace("TEP %d is down", tep);
 	tep_cut(tep, restart);
 	sim.teps[tep].up = 0;
 	lease_tep_down(sim.e, sim.now, wall(), (uint32_t)tep);
@@ -446,6 +449,7 @@ tep_comes(int tep)
 
 	if (sim.teps[tep].up)
 		return;
+	trace("TEP %d is up", tep);
 	sim.teps[tep].up = 1;
 	sim.teps[tep].conn++;
 	sim.teps[tep].since = sim.now;

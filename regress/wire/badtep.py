@@ -142,6 +142,8 @@ def refused(t, what, act, ends, code=307):
 def lies(t):
     t = refused(t, '307', lambda t, r: t.status(
         '307 Configuration Error at TEP'), False)
+    t = refused(t, '530', lambda t, r: t.status(
+        '530 System too busy, retry later'), True)
     t = refused(t, 'a code that nobody knows', lambda t, r: t.status(
         '742 Well'), False)
     for address in ('224.0.0.1', '127.0.0.1', '198.51.100.99'):
@@ -186,6 +188,32 @@ def twice(t):
     return t
 
 
+def stumbles(t):
+    """A renewal of which its parser dies is no reason to end the lease."""
+    c = login()
+    c.ask('create', v6=node)
+    r = t.request()
+    good(t, r)
+    ok(c.reply().code == 200, 'a lease')
+    for code in ('500 Invalid request format', '530 System too busy'):
+        c.ask('create', v6=node, v4=r['ipv4'])
+        ok(c.reply().code == 200, 'it is renewed')
+        t.request()
+        t.status(code)
+        ok(t.ended(), 'the TEP says %s: its connection is made anew' % code)
+        t.close()
+        t = listener.accept()
+        t.scram('dstm1-password')
+        seen = resync(t)
+        ok(seen == ['create', 'list'], 'it is told again: %s' % seen)
+        ok(c.request('info', v6=node).code == 200, 'the lease lives')
+    c.ask('delete', v6=node, v4=r['ipv4'])
+    c.reply()
+    good(t, t.request())
+    c.close()
+    return t
+
+
 def slow(t):
     """Octet by octet: whole in time, and nobody else waits."""
     c, d = login(), login()
@@ -209,6 +237,7 @@ impostors()
 tep = works()
 tep = lies(tep)
 tep = twice(tep)
+tep = stumbles(tep)
 slow(tep)
 ok(all(p['restarts'] == 0 for p in show('processes')), 'no process has died')
 end()
