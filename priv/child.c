@@ -705,7 +705,7 @@ child_ready(struct msglink *l, struct msg *m)
 
 	(void)m;
 	if (c->ready) {
-		log_warnx("%s: ready twice", proc_name(c->id));
+		log_doubt(c->id, "%s: ready twice", proc_name(c->id));
 		return;
 	}
 	c->ready = 1;

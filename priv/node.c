@@ -428,8 +428,8 @@ node_lease(struct msglink *l, struct msg *m)
 	if (state != NODE_WANTED && state != NODE_UP)
 		return;
 	if (!lease_believable(&ml)) {
-		log_warnx("session: a lease that can not be: %s by TEP %s",
-		    log_in(ml.v4), log_in6(&ml.tep6));
+		log_doubt(PROC_SESSION, "session: a lease that can not be: %s "
+		    "by TEP %s", log_in(ml.v4), log_in6(&ml.tep6));
 		return;
 	}
 	if (state == NODE_UP && (held.v4.s_addr != ml.v4.s_addr ||

@@ -23,14 +23,14 @@ store_lease(struct msglink *l, struct msg *m)
 	(void)l;
 	memcpy(&ml, m->data, sizeof(ml));
 	if (!loading) {
-		log_warnx("store: a lease that nobody asked for");
+		log_doubt(PROC_STORE, "store: a lease that nobody asked for");
 		return;
 	}
 	count++;
 	if (memchr(ml.rec.name, '\0', sizeof(ml.rec.name)) == NULL ||
 	    memchr(ml.rec.tep, '\0', sizeof(ml.rec.tep)) == NULL) {
-		log_warnx("store: the lease of %s has a name without end: "
-		    "ignored", log_in(ml.rec.v4));
+		log_doubt(PROC_STORE, "store: the lease of %s has a name "
+		    "without end: ignored", log_in(ml.rec.v4));
 		return;
 	}
 	server_load(&ml.rec);
