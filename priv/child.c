@@ -771,6 +771,13 @@ child_stop_all(void)
 	child_reap();
 }
 
+void
+child_kill(enum proc_id id)
+{
+	if (children[id].pid != 0)
+		kill(children[id].pid, SIGKILL);
+}
+
 struct msglink *
 child_link(enum proc_id id)
 {

@@ -82,6 +82,16 @@ server_load(const struct lease_rec *rec)
 		    "not one of this configuration: ignored", log_in(rec->v4), rec->name);
 }
 
+void
+server_forget(void)
+{
+	if (engine == NULL)
+		return;
+	lease_engine_free(engine);
+	event_free(deadline);
+	server_init();
+}
+
 /*
  * Carrying out
  */

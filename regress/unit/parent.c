@@ -149,6 +149,12 @@ child_loaded(void)
 {
 }
 
+void
+child_kill(enum proc_id id)
+{
+	(void)id;
+}
+
 int
 msglink_full(const struct msglink *l)
 {
