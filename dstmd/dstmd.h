@@ -592,6 +592,8 @@ enum tunnel_drop {
 	DROP_MALFORMED,		/* not an IPv4 packet */
 	DROP_ECN,		/* RFC 6040, 4.2: CE outside, not ECT inside */
 	DROP_QUEUE,		/* the next hop would not take it */
+	DROP_EXPIRED,		/* its lease is over */
+	DROP_MARTIAN,		/* an inner address that is no host's */
 	DROP_NREASON
 };
 

@@ -8,8 +8,11 @@
 
 #include <net/if.h>
 #include <linux/fib_rules.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -561,6 +564,92 @@ int
 netlink_has_addr6(const struct in6_addr *v6)
 {
 	return (index_of_addr(v6) != -1 || errno != EADDRNOTAVAIL);
+}
+
+/*
+ * tc programs. Ours have RTPROT_DSTMD as their preference, and as their handle
+ * the index of the device that they serve.
+ */
+
+static struct nlmsghdr *
+tc(uint16_t type, uint16_t flags, int ifindex, uint32_t parent)
+{
+	struct nlmsghdr *nh = request(type, flags);
+	struct tcmsg *t = mnl_nlmsg_put_extra_header(nh, sizeof(*t));
+
+	t->tcm_family = AF_UNSPEC;
+	t->tcm_ifindex = ifindex;
+	t->tcm_parent = parent;
+	return (nh);
+}
+
+static struct nlmsghdr *
+filter(uint16_t type, uint16_t flags, int ifindex, uint32_t hook, int handle)
+{
+	struct nlmsghdr *nh;
+	struct tcmsg *t;
+
+	nh = tc(type, flags, ifindex, TC_H_MAKE(TC_H_CLSACT, hook));
+	t = mnl_nlmsg_get_payload(nh);
+	t->tcm_info = TC_H_MAKE((uint32_t)RTPROT_DSTMD << 16,
+	    htons(0x0003));		/* ETH_P_ALL */
+	t->tcm_handle = (uint32_t)handle;
+	mnl_attr_put_strz(nh, TCA_KIND, "bpf");
+	return (nh);
+}
+
+static int
+bpf_attach(int ifindex, uint32_t hook, int handle, int prog)
+{
+	struct nlmsghdr *nh;
+	struct nlattr *opt;
+
+	nh = tc(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, ifindex, TC_H_CLSACT);
+	((struct tcmsg *)mnl_nlmsg_get_payload(nh))->tcm_handle =
+	    TC_H_MAKE(TC_H_CLSACT, 0);
+	mnl_attr_put_strz(nh, TCA_KIND, "clsact");
+	if (talk(nh, NULL, NULL) == -1 && errno != EEXIST)
+		return (-1);
+	nh = filter(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, ifindex,
+	    hook, handle);
+	opt = mnl_attr_nest_start(nh, TCA_OPTIONS);
+	mnl_attr_put_u32(nh, TCA_BPF_FD, (uint32_t)prog);
+	mnl_attr_put_strz(nh, TCA_BPF_NAME, "dstmd");
+	mnl_attr_put_u32(nh, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+	mnl_attr_nest_end(nh, opt);
+	return (talk(nh, NULL, NULL));
+}
+
+int
+netlink_bpf_attach(const char *ifname, int prog)
+{
+	int i;
+
+	if ((i = index_of(ifname)) == -1 ||
+	    bpf_attach(i, TC_H_MIN_EGRESS, i, prog) == -1)
+		return (-1);
+	return (i);
+}
+
+int
+netlink_bpf_attach_outer(const struct in6_addr *v6, int ifindex, int prog)
+{
+	int i;
+
+	if ((i = index_of_addr(v6)) == -1)
+		return (-1);
+	return (bpf_attach(i, TC_H_MIN_INGRESS, ifindex, prog));
+}
+
+int
+netlink_bpf_detach_outer(const struct in6_addr *v6, int ifindex)
+{
+	int i;
+
+	if ((i = index_of_addr(v6)) == -1)
+		return (-1);
+	return (talk(filter(RTM_DELTFILTER, 0, i, TC_H_MIN_INGRESS, ifindex),
+	    NULL, NULL));
 }
 
 int

@@ -187,6 +187,15 @@ void		 plane_tun_attach(struct msglink *);
 void		 plane_tun_entry(struct msglink *, struct msg *);
 void		 plane_tun_stats(struct msglink *, struct msg *);
 
+/*
+ * plane-bpf.c: plane tun, and the kernel's fast path for the common packet.
+ * Before the sandbox each device is prepared, with room for so many entries:
+ * 0, or -1 this kernel, or who we are, does not do it (said by log_debug).
+ * One that is not prepared is carried in user space alone.
+ */
+extern const struct plane plane_bpf;
+int		 plane_bpf_prepare(uint32_t dev, uint32_t max);
+
 /* gif-openbsd.c: one gif(4) for each entry. It has never run. */
 #ifdef __OpenBSD__
 extern const struct plane plane_gif;
