@@ -259,6 +259,61 @@ test_conf(const struct conf *conf, int verbose)
 	exit(0);
 }
 
+#ifdef HAVE_BPF
+#define FAST_MAX	131072	/* leases of a TEP: 64 octets each, and a hash */
+
+/* bpf_fib_lookup asks for it; of lo it means nothing else. */
+static int
+lo_forwards(void)
+{
+	static const char path[] = "/proc/sys/net/ipv6/conf/lo/forwarding";
+	ssize_t n;
+	int fd;
+
+	if ((fd = open(path, O_WRONLY | O_CLOEXEC)) == -1 ||
+	    (n = write(fd, "1\n", 2)) != 2) {
+		log_warn("%s", path);
+		if (fd != -1)
+			close(fd);
+		return (-1);
+	}
+	close(fd);
+	return (0);
+}
+
+static const struct plane *
+choose_plane(const struct conf *conf)
+{
+	uint32_t i;
+	int ok;
+
+	if (!conf->bpf)
+		return (&plane_tun);
+	ok = lo_forwards() == 0;
+	for (i = 0; ok && i < conf->nteps && i < NODE_DEV; i++)
+		if (conf->teps[i].local)
+			ok = plane_bpf_prepare(i, FAST_MAX) == 0;
+	if (ok && (conf->roles & ROLE_NODE))
+		ok = plane_bpf_prepare(NODE_DEV, 4) == 0;
+	if (ok) {
+		log_info("data plane: bpf");
+		return (&plane_bpf);
+	}
+	log_warnx("data plane: tun, as this kernel or container does not "
+	    "take the programs of bpf");
+	return (&plane_tun);
+}
+#else
+static const struct plane *
+choose_plane(const struct conf *conf)
+{
+	if (conf->bpf)
+		log_warnx("data plane: tun, as this dstmd was built without "
+		    "bpf");
+	return (&plane_tun);
+}
+#endif
+
 static void
 run(int verbose)
 {
@@ -288,7 +343,7 @@ run(int verbose)
 		fatalx("event_base_new");
 	if (netlink_open() == -1)
 		fatal("netlink");
-	priv.plane = &plane_tun;
+	priv.plane = choose_plane(priv.conf);
 	event_init();
 	signals_init();
 	enter_sandbox(priv.conf);
