@@ -1,13 +1,18 @@
 #!/bin/sh
-# Every process is killed under traffic, then all at once: no lease is lost.
+# With plane bpf: every process is killed under traffic, then all at once: no lease is lost.
 set -u
 . regress/domain/lib.sh
+grep -q "^BPF_LIBS = ." config.mk || {
+	echo "1..0 # SKIP built without clang and libbpf"
+	exit 0
+}
 domain_start
 domain_build colocated 1
 web_start || die "no web server"
 { echo "plane bpf"; conf_server colocated "60 min 5"; } >"$T/server.conf"
 { echo "plane bpf"; conf_node node1 alice; } >"$T/node1.conf"
 check "the server starts" start server
+check "it has plane bpf" grep -q "data plane: bpf" "$T/server.log"
 check "the node starts" start node1
 check "the node has a lease" wait_for 15 has_lease node1
 a=$(node_address node1)
