@@ -77,6 +77,7 @@ priv_quit(void)
 	priv.quitting = 1;
 	control_stop();
 	node_end();
+	tep_end();
 	child_stop_all();
 }
 

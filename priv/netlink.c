@@ -25,6 +25,7 @@
 #define BUF_SIZE	32768		/* what a piece of a dump may have */
 #define WAIT_S		5
 #define DUMP_TRIES	5		/* of one that changes under way */
+#define FILTERS_MAX	64		/* on a hook, that are ours */
 #define RULES_MAX	100000		/* that a clean removes */
 
 static struct mnl_socket	*nl;
@@ -598,18 +599,102 @@ filter(uint16_t type, uint16_t flags, int ifindex, uint32_t hook, int handle)
 	return (nh);
 }
 
+/* Filters on a hook of an interface. */
+struct filters {
+	uint32_t	 total;			/* anybody's */
+	uint32_t	 nours;
+	uint32_t	 ours[FILTERS_MAX];	/* handles */
+};
+
+static int
+filter_cb(const struct nlmsghdr *nh, void *arg)
+{
+	const struct tcmsg *t = mnl_nlmsg_get_payload(nh);
+	struct filters *f = arg;
+
+	/* With the handle 0 a classifier is told before its filters. */
+	if (nh->nlmsg_type != RTM_NEWTFILTER ||
+	    mnl_nlmsg_get_payload_len(nh) < sizeof(*t) || t->tcm_handle == 0)
+		return (MNL_CB_OK);
+	f->total++;
+	if (t->tcm_info >> 16 == RTPROT_DSTMD && f->nours < FILTERS_MAX)
+		f->ours[f->nours++] = t->tcm_handle;
+	return (MNL_CB_OK);
+}
+
+static int
+filters_get(int ifindex, uint32_t hook, struct filters *f)
+{
+	int tries;
+
+	for (tries = 0; tries < DUMP_TRIES; tries++) {
+		memset(f, 0, sizeof(*f));
+		if (talk(tc(RTM_GETTFILTER, NLM_F_DUMP, ifindex,
+		    TC_H_MAKE(TC_H_CLSACT, hook)), filter_cb, f) == 0)
+			return (0);
+		if (errno != EINTR)
+			break;
+	}
+	return (-1);
+}
+
+/*
+ * The device of that index serves somebody as long as it has our program at
+ * its egress: the index alone may be a later interface's.
+ */
+static int
+is_served(uint32_t ifindex)
+{
+	struct filters f;
+	uint32_t i;
+
+	if (filters_get((int)ifindex, TC_H_MIN_EGRESS, &f) == -1)
+		return (errno != ENODEV && errno != EINVAL);
+	for (i = 0; i < f.nours; i++)
+		if (f.ours[i] == ifindex)
+			return (1);
+	return (0);
+}
+
+/* What a killed daemon left at the ingress: how many. */
+static uint32_t
+filters_clean(int ifindex)
+{
+	struct filters f;
+	uint32_t i, n = 0;
+
+	if (filters_get(ifindex, TC_H_MIN_INGRESS, &f) == -1)
+		return (0);
+	for (i = 0; i < f.nours; i++)
+		if (!is_served(f.ours[i]) &&
+		    talk(filter(RTM_DELTFILTER, 0, ifindex, TC_H_MIN_INGRESS,
+		    (int)f.ours[i]), NULL, NULL) == 0)
+			n++;
+	return (n);
+}
+
+/* What carries the filters of both hooks: 1 it is new, 0 there was one. */
+static int
+clsact(uint16_t type, int ifindex)
+{
+	struct nlmsghdr *nh;
+
+	nh = tc(type, type == RTM_NEWQDISC ? NLM_F_CREATE | NLM_F_EXCL : 0,
+	    ifindex, TC_H_CLSACT);
+	((struct tcmsg *)mnl_nlmsg_get_payload(nh))->tcm_handle =
+	    TC_H_MAKE(TC_H_CLSACT, 0);
+	mnl_attr_put_strz(nh, TCA_KIND, "clsact");
+	if (talk(nh, NULL, NULL) == 0)
+		return (1);
+	return (errno == EEXIST ? 0 : -1);
+}
+
 static int
 bpf_attach(int ifindex, uint32_t hook, int handle, int prog)
 {
 	struct nlmsghdr *nh;
 	struct nlattr *opt;
 
-	nh = tc(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, ifindex, TC_H_CLSACT);
-	((struct tcmsg *)mnl_nlmsg_get_payload(nh))->tcm_handle =
-	    TC_H_MAKE(TC_H_CLSACT, 0);
-	mnl_attr_put_strz(nh, TCA_KIND, "clsact");
-	if (talk(nh, NULL, NULL) == -1 && errno != EEXIST)
-		return (-1);
 	nh = filter(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, ifindex,
 	    hook, handle);
 	opt = mnl_attr_nest_start(nh, TCA_OPTIONS);
@@ -626,30 +711,45 @@ netlink_bpf_attach(const char *ifname, int prog)
 	int i;
 
 	if ((i = index_of(ifname)) == -1 ||
+	    clsact(RTM_NEWQDISC, i) == -1 ||
 	    bpf_attach(i, TC_H_MIN_EGRESS, i, prog) == -1)
 		return (-1);
 	return (i);
 }
 
 int
-netlink_bpf_attach_outer(const struct in6_addr *v6, int ifindex, int prog)
+netlink_bpf_attach_outer(const struct in6_addr *v6, int ifindex, int prog,
+    struct netlink_outer *outer)
 {
-	int i;
+	int i, new;
 
-	if ((i = index_of_addr(v6)) == -1)
+	if ((i = index_of_addr(v6)) == -1 ||
+	    (new = clsact(RTM_NEWQDISC, i)) == -1)
 		return (-1);
-	return (bpf_attach(i, TC_H_MIN_INGRESS, ifindex, prog));
+	if (filters_clean(i) > 0)
+		new = 1;
+	if (bpf_attach(i, TC_H_MIN_INGRESS, ifindex, prog) == -1)
+		return (-1);
+	outer->ifindex = i;
+	outer->handle = ifindex;
+	outer->qdisc |= new;
+	return (0);
 }
 
 int
-netlink_bpf_detach_outer(const struct in6_addr *v6, int ifindex)
+netlink_bpf_detach_outer(const struct netlink_outer *outer)
 {
-	int i;
+	struct filters in, out;
 
-	if ((i = index_of_addr(v6)) == -1)
-		return (-1);
-	return (talk(filter(RTM_DELTFILTER, 0, i, TC_H_MIN_INGRESS, ifindex),
-	    NULL, NULL));
+	if (talk(filter(RTM_DELTFILTER, 0, outer->ifindex, TC_H_MIN_INGRESS,
+	    outer->handle), NULL, NULL) == -1)
+		return (errno == ENODEV ? 0 : -1);
+	if (!outer->qdisc ||
+	    filters_get(outer->ifindex, TC_H_MIN_INGRESS, &in) == -1 ||
+	    filters_get(outer->ifindex, TC_H_MIN_EGRESS, &out) == -1 ||
+	    in.total != 0 || out.total != 0)
+		return (0);
+	return (clsact(RTM_DELQDISC, outer->ifindex) == -1 ? -1 : 0);
 }
 
 int

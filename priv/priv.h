@@ -149,6 +149,7 @@ void	 store_loaded(struct msglink *, struct msg *);
 
 /* tep.c: our TEPs, and the entries that other servers have in them */
 void	 tep_init(void);		/* opens local TEPs' devices; fatal */
+void	 tep_end(void);			/* of the daemon: and closes them */
 void	 tep_request(struct pconn *, const struct msg_lease_request *);
 /* Entry of the lowest address above: 1, or 0 at the end. */
 int	 tep_walk(struct in_addr, struct msg_ctl_lease *);

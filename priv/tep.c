@@ -259,7 +259,8 @@ tep_gone(struct msglink *l, struct msg *m)
 		return;
 	}
 	/* It may have been taken over: the kernel knows. */
-	if (!tep_dev(md.dev, &pd) || priv.plane->exists(md.dev))
+	if (priv.quitting || !tep_dev(md.dev, &pd) ||
+	    priv.plane->exists(md.dev))
 		return;
 	log_warnx("TEP %s: somebody has removed its interface %s",
 	    priv.conf->teps[md.dev].name, pd.ifname);
@@ -279,6 +280,16 @@ tep_init(void)
 	for (i = 0; i < priv.conf->nteps; i++)
 		if (priv.conf->teps[i].local)
 			tep_open(i);
+}
+
+void
+tep_end(void)
+{
+	uint32_t i;
+
+	for (i = 0; i < priv.conf->nteps; i++)
+		if (priv.conf->teps[i].local)
+			priv.plane->close(i);
 }
 
 int

@@ -47,6 +47,7 @@ struct bpfdev {
 	int			 leases_fd, drops_fd;
 	struct bpf_slot		*slots;
 	struct bpf_state	*state;
+	struct netlink_outer	 outer;		/* where in_ether is */
 	uint32_t		 nslots;
 	uint32_t		*unused;	/* a ring: the longest unused first */
 	uint32_t		 first, nunused;
@@ -76,7 +77,6 @@ lease_cmp(const struct lease *a, const struct lease *b)
 	return (a->v4.s_addr < b->v4.s_addr ? -1 :
 	    a->v4.s_addr > b->v4.s_addr);
 }
-
 
 RB_PROTOTYPE(bpf_leases, lease, by_v4, lease_cmp)
 RB_GENERATE(bpf_leases, lease, by_v4, lease_cmp)
@@ -291,25 +291,20 @@ attach(struct bpfdev *b, const struct plane_dev *pd)
 	__atomic_store_n(&b->state->ifindex, (uint32_t)ifindex,
 	    __ATOMIC_SEQ_CST);
 	if (!IN6_IS_ADDR_UNSPECIFIED(&pd->local) &&
-	    netlink_bpf_attach_outer(&pd->local, ifindex, b->in_ether) == -1)
+	    netlink_bpf_attach_outer(&pd->local, ifindex, b->in_ether,
+	    &b->outer) == -1)
 		log_warn("no fast path into %s", pd->ifname);
 	return (0);
 }
 
 static void
-detach(struct bpfdev *b, const struct in6_addr *local)
+detach(struct bpfdev *b)
 {
-	int ifindex = (int)b->state->ifindex;
-
 	b->state->ifindex = 0;
-	if (ifindex != 0 && !IN6_IS_ADDR_UNSPECIFIED(local))
-		(void)netlink_bpf_detach_outer(local, ifindex);
-}
-
-static void
-current(const struct bpfdev *b, struct in6_addr *local)
-{
-	memcpy(local, b->state->local, sizeof(*local));
+	if (b->outer.ifindex != 0 && netlink_bpf_detach_outer(&b->outer) == -1)
+		log_warn("the fast path's program at interface %d can not be "
+		    "removed", b->outer.ifindex);
+	memset(&b->outer, 0, sizeof(b->outer));
 }
 
 static int
@@ -328,12 +323,10 @@ static void
 bpf_close(uint32_t dev)
 {
 	struct bpfdev *b = &devs[dev];
-	struct in6_addr local;
 	struct lease *l;
 
 	if (b->open) {
-		current(b, &local);
-		detach(b, &local);
+		detach(b);
 		while ((l = RB_ROOT(&b->leases)) != NULL)
 			lease_remove(b, l);
 		memset(b->state, 0, sizeof(*b->state));
@@ -351,10 +344,7 @@ bpf_exists(uint32_t dev)
 static void
 again(struct bpfdev *b, const struct plane_dev *pd)
 {
-	struct in6_addr local;
-
-	current(b, &local);
-	detach(b, &local);
+	detach(b);
 	(void)attach(b, pd);
 }
 

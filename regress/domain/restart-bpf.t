@@ -1,5 +1,6 @@
 #!/bin/sh
-# With plane bpf: every process is killed under traffic, then all at once: no lease is lost.
+# With plane bpf: every process is killed under traffic, then all at once: no
+# lease is lost, and no program of a daemon that is gone stays on an interface.
 set -u
 . regress/domain/lib.sh
 grep -q "^BPF_LIBS = ." config.mk || {
@@ -48,6 +49,17 @@ check "there was traffic all the time" test "${sent:-0}" -ge 100
 check "what is lost is at most a second of each tunnel's restart" \
     test $((sent - got)) -le 100
 
+# Our programs at the ingress of an outer interface.
+programs() {
+	on "$1" tc filter show dev eth0 ingress | grep -c 'pref 213 .*handle 0x'
+}
+has_programs() {
+	[ "$(programs "$1")" = "$2" ]
+}
+for h in server node1; do
+	check "$h: one program is at its outer interface" has_programs $h 1
+done
+
 new_login() {
 	ctl server -j show sessions | jq -e '.[] | select(.user == "alice")'
 }
@@ -70,6 +82,8 @@ check "none of its processes is left" wait_for 5 children_gone
 check "the node keeps its address meanwhile" \
     test "$(node_address node1)" = "$a"
 check "the server starts again" start server
+check "one program is at its outer interface, the new one" \
+    has_programs server 1
 check "the lease is back" wait_for 5 has_lease server
 check "it is the same" test "$(lease server address)" = "$a"
 check "and works" wait_for 5 fetch node1 2
@@ -81,6 +95,7 @@ gone() {
 check "kill -9 of the whole node: the kernel undoes its IPv4" wait_for 5 gone
 check "the node starts again" start node1
 check "it has a lease" wait_for 15 has_lease node1
+check "one program is at its outer interface" has_programs node1 1
 check "the same address as before" test "$(node_address node1)" = "$a"
 check "and works" fetch node1
 
@@ -91,6 +106,9 @@ for h in server node1; do
 	check "$h: it is made again, and works" wait_for 15 fetch node1 2
 done
 check "the address is the same" test "$(node_address node1)" = "$a"
+for h in server node1; do
+	check "$h: one program is at its outer interface" has_programs $h 1
+done
 
 # A route of somebody else's is not ours to replace.
 stop node1
@@ -108,4 +126,10 @@ check "SIGHUP does not end it" ctl server show processes
 stop server
 check "SIGTERM ends it cleanly" grep -q ': ended' "$T/server.log"
 refuse "its socket is gone" test -e "$T/server.sock"
+check "no program is left at its outer interface" has_programs server 0
+refuse "nor the qdisc that held it" \
+    sh -c "tc -n $NS-server qdisc show dev eth0 | grep -q clsact"
+refuse "nor its tunnel's interface" on server ip link show dev dstm0
+stop node1
+check "SIGTERM of the node leaves none either" has_programs node1 0
 done_testing
