@@ -233,7 +233,7 @@ static void
 device(uint32_t dev)
 {
 	struct msg_tunnel_dev md;
-	struct msg_tunnel_entry me;
+	struct msg_tunnel_lease me;
 	unsigned int i;
 	int sock;
 
@@ -245,6 +245,7 @@ device(uint32_t dev)
 	    sizeof(md), NULL, 0);
 	memset(&me, 0, sizeof(me));
 	me.dev = dev;
+	me.until = INT64_MAX;
 	for (i = 0; i < (dev == AS_NODE ? 1 : LEASES); i++) {
 		me.v4 = lease_v4(i);
 		me.v6 = lease_v6(dev == AS_NODE ? LEASES : i);

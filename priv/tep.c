@@ -365,7 +365,7 @@ tep_create(struct pconn *c, const struct msg_lease_request *req,
 	e->conn = c->ref;
 	e->until = now_ms() + (int64_t)lifetime * 1000;
 	RB_INSERT(timers, &timers, e);
-	priv.plane->add(e->tep, req->v4, &e->v6);
+	priv.plane->add(e->tep, req->v4, &e->v6, e->until);
 	r->lifetime = lifetime;
 }
 

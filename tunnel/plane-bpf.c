@@ -29,6 +29,7 @@
 #include "tunnel/tunnel.h"
 
 #define CPUS_MAX	1024
+#define MS		1000000		/* ns */
 
 extern const uint8_t	 plane_bpf_object[], plane_bpf_object_end[];
 
@@ -175,7 +176,8 @@ slot_give_back(struct bpfdev *b, uint32_t i)
 }
 
 static uint32_t
-slot_take(struct bpfdev *b, struct in_addr v4, const struct in6_addr *v6)
+slot_take(struct bpfdev *b, struct in_addr v4, const struct in6_addr *v6,
+    uint64_t expires)
 {
 	uint32_t i = b->unused[b->first];
 	struct bpf_slot *s = &b->slots[i];
@@ -184,6 +186,7 @@ slot_take(struct bpfdev *b, struct in_addr v4, const struct in6_addr *v6)
 	b->nunused--;
 	memset(s, 0, sizeof(*s));
 	memcpy(s->v6, v6, sizeof(s->v6));
+	s->expires = expires;
 	__atomic_store_n(&s->v4, v4.s_addr, __ATOMIC_SEQ_CST);
 	return (i);
 }
@@ -216,26 +219,39 @@ overflow(struct bpfdev *b)
 	b->state->flags |= BPF_STATE_PASS_MISS;
 }
 
+/* As in the slot; now_ms() is of the same clock. */
+static uint64_t
+expires_at(int64_t until)
+{
+	if (until >= INT64_MAX / MS)
+		return (0);
+	return (until <= 0 ? 1 : (uint64_t)(until * MS));
+}
+
 static void
-bpf_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6)
+bpf_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6,
+    int64_t until)
 {
 	struct bpfdev *b = &devs[dev];
 	struct lease *l;
 	uint32_t slot;
 
-	plane_tun.add(dev, v4, v6);
+	plane_tun.add(dev, v4, v6, until);
 	if (!b->open || v4.s_addr == 0)
 		return;
 	if ((l = lease_find(b, v4)) != NULL &&
-	    memcmp(b->slots[l->slot].v6, v6, sizeof(*v6)) == 0)
+	    memcmp(b->slots[l->slot].v6, v6, sizeof(*v6)) == 0) {
+		__atomic_store_n(&b->slots[l->slot].expires,
+		    expires_at(until), __ATOMIC_SEQ_CST);
 		return;
+	}
 	if (b->nunused == 0) {
 		if (l != NULL)
 			lease_remove(b, l);
 		overflow(b);
 		return;
 	}
-	slot = slot_take(b, v4, v6);
+	slot = slot_take(b, v4, v6, expires_at(until));
 	if (bpf_map_update_elem(b->leases_fd, &v4, &slot, BPF_ANY) != 0) {
 		slot_give_back(b, slot);
 		if (l != NULL)

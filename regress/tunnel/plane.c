@@ -241,6 +241,16 @@ next_v4(struct in_addr v4)
 	return (v4);
 }
 
+/* How long what is added from now on is to live, in ms; 0: for ever. */
+static int64_t		 life;
+
+static void
+cmd_life(char *args[])
+{
+	life = number(args[0]);
+	answer("ok");
+}
+
 static void
 cmd_add(char *args[])
 {
@@ -251,7 +261,8 @@ cmd_add(char *args[])
 	inet_pton(AF_INET, args[2], &v4);
 	inet_pton(AF_INET6, args[3], &v6);
 	for (i = 0; i < n; i++) {
-		plane->add(number(args[0]), v4, &v6);
+		plane->add(number(args[0]), v4, &v6,
+		    life == 0 ? INT64_MAX : now_ms() + life);
 		v4 = next_v4(v4);
 		memcpy(&low, &v6.s6_addr[12], 4);
 		low = htonl(ntohl(low) + 1);
@@ -383,6 +394,7 @@ static const struct command {
 	{ "open", 5, cmd_open },
 	{ "close", 1, cmd_close },
 	{ "reopen", 1, cmd_reopen },
+	{ "life", 1, cmd_life },
 	{ "add", 4, cmd_add },
 	{ "del", 3, cmd_del },
 	{ "list", 3, cmd_list },

@@ -1,6 +1,7 @@
 """Run by tunnel.t: TAP. Two hosts, "node" and "tep", and a plane in each."""
 import os
 import pwd
+import signal
 import subprocess
 import sys
 
@@ -231,6 +232,26 @@ def many():
     ok('link' not in tep.said(), 'its link was never broken')
 
 
+def expires():
+    """An entry ends by its time, whoever hangs; a renewal prolongs it."""
+    before = tep.drops()
+    tep.do('life', 60000)
+    tep.do('add', 0, 1, '198.51.100.20', '2001:db8::1')
+    ok(wait(ping), 'an entry that ends in a minute')
+    tep.do('life', 1000)
+    tep.do('add', 0, 1, '198.51.100.20', '2001:db8::1')
+    tep.do('list', 0, 0, 0)
+    os.kill(tep.proc.pid, signal.SIGSTOP)
+    ok(wait(lambda: not ping()), 'and in a second: it ends, its parent hangs')
+    ok(not ping('tep', '198.51.100.20'), 'both ways')
+    os.kill(tep.proc.pid, signal.SIGCONT)
+    ok(tep.drops()['expired'] >= before['expired'] + 2, 'is counted')
+    ok(tep.count() == (2, 2), 'the entry is there until it is deleted')
+    tep.do('life', 0)
+    tep.do('add', 0, 1, '198.51.100.20', '2001:db8::1')
+    ok(wait(ping), 'and lives again when it is renewed')
+
+
 def lies():
     for dev, n, what in ((0, 3, 'an entry that nobody has'),
                          (0, 400, 'more entries than were asked for'),
@@ -272,6 +293,7 @@ if KIND:
     kernel()
 restarts()
 many()
+expires()
 lies()
 removed()
 ok((tep.end(), node.end()) == (0, 0), 'both end')
