@@ -124,7 +124,8 @@ static int
 load(struct bpfdev *b, uint32_t max)
 {
 	b->object = bpf_object__open_mem(plane_bpf_object,
-	    (size_t)(plane_bpf_object_end - plane_bpf_object), NULL);
+	    (size_t)((uintptr_t)plane_bpf_object_end -
+	    (uintptr_t)plane_bpf_object), NULL);
 	if (b->object == NULL)
 		return (-1);
 	if (bpf_map__set_max_entries(bpf_object__find_map_by_name(b->object,
