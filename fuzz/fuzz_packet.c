@@ -304,10 +304,11 @@ static void
 entry(enum msg_type type, uint32_t dev, unsigned int i,
     const struct in6_addr *far)
 {
-	struct msg_tunnel_entry me;
+	struct msg_tunnel_lease me;
 
 	memset(&me, 0, sizeof(me));
 	me.dev = dev;
+	me.until = INT64_MAX;
 	me.v4 = lease_v4(i);
 	me.v6 = ends[dev].far[i] = *far;
 	msg_put(child, type, &me, sizeof(me));

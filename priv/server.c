@@ -103,7 +103,8 @@ do_tep(const struct lease_action *a, uint32_t op)
 
 	if (tep->local) {
 		if (op == OP_CREATE)
-			priv.plane->add(a->tep, a->v4, &a->v6);
+			priv.plane->add(a->tep, a->v4, &a->v6, now_ms() +
+			    (int64_t)a->lifetime * 1000);
 		else
 			priv.plane->del(a->tep, a->v4);
 		lease_tep_done(engine, now_ms(), now_wall(), a->tep, a->job,

@@ -76,6 +76,7 @@ unshare         kill    kill    kill    kill    kill    kill
 mount           kill    kill    kill    kill    kill    kill
 keyctl          kill    kill    kill    kill    kill    kill
 bpf             kill    kill    kill    kill    kill    kill
+bpf-load        kill    kill    kill    kill    kill    kill
 io-uring        kill    kill    kill    kill    kill    kill
 foreign-fd      kill    kill    kill    kill    kill    kill
 prctl           kill    kill    kill    kill    kill    ok
@@ -271,8 +272,8 @@ def clean_cwd():
 
 # What a kernel may lack: there is nothing to show.
 ABSENT = ('ENOSYS', 'EOPNOTSUPP')
-MAY_LACK = ('keyctl', 'bpf', 'io-uring', 'foreign-fd', 'module', 'swapon',
-            'arch')
+MAY_LACK = ('keyctl', 'bpf', 'bpf-load', 'io-uring', 'foreign-fd', 'module',
+            'swapon', 'arch')
 
 
 def control(probe, result):

@@ -313,10 +313,18 @@ host_wait(void)
 }
 
 int
-host_configure(const struct msg_node_lease *l)
+host_configure(const struct msg_node_lease *l, int64_t until)
 {
 	(void)l;
+	(void)until;
 	return (0);
+}
+
+void
+host_renew(const struct msg_node_lease *l, int64_t until)
+{
+	(void)l;
+	(void)until;
 }
 
 void
@@ -362,11 +370,14 @@ p_open(const struct plane_dev *dev)
 }
 
 static void
-p_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6)
+p_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6,
+    int64_t until)
 {
 	int i = plane_slot(v4);
 
 	(void)dev;
+	/* every entry ends by itself */
+	assert_true(until > now_ms() && until < INT64_MAX);
 	/* another server's may be anything, but not ours */
 	if (i == -1) {
 		assert_int_equal(ntohl(v4.s_addr) >> 4, 0xcb007100U >> 4);
