@@ -3,8 +3,8 @@
  * between them. Bytes alone do not get behind the first message, so an input
  * says for each step whether it is the peer's own, a changed one or one of the
  * fuzzer's. Nonces are the same each time: a finding replays (but for what
- * Kerberos draws). Kerberos has no KDC here: we know the service's key, and make
- * the tickets ourselves.
+ * Kerberos draws). Kerberos has no KDC here: we know the service's key, and
+ * make the tickets ourselves.
  */
 /* COVERS: auth/sasl.c auth/gss.c */
 /* LINK: auth/sasl.o auth/secrets.o auth/calls.o auth/gss.o auth/keytab.o libdstmd.a */
@@ -67,7 +67,7 @@ static const uint8_t	 keytab[] = "\5\2\0\0\0\56\0\2\0\1R\0\3tsp\0\1a"
 
 static uint8_t		 counter;
 
-/* Who has a ticket: the third's name is none of ours, the last one's key weak. */
+/* Who has a ticket: the third's name is none of ours, the last key is weak. */
 static const struct { const char *name; krb5_enctype type; } tickets[] = {
 	{ "user@R", ENCTYPE_AES128_CTS_HMAC_SHA1_96 },
 	{ "user@S", ENCTYPE_AES128_CTS_HMAC_SHA1_96 },
