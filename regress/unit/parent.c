@@ -82,7 +82,7 @@ suspend_watch(struct event_base *base, int64_t tick, void (*cb)(void))
 {
 	(void)base;
 	(void)tick;
-	(void)cb;
+	pw.resumed = cb;
 }
 
 void
@@ -133,8 +133,7 @@ child_link(enum proc_id id)
 int
 child_is_up(enum proc_id id)
 {
-	(void)id;
-	return (1);
+	return (id != PROC_STORE || !pw.store_down);
 }
 
 void
@@ -296,14 +295,14 @@ host_init(void)
 int
 host_wait(void)
 {
-	return (0);
+	return (pw.refuses ? -1 : 0);
 }
 
 int
 host_configure(const struct msg_node_lease *l)
 {
 	(void)l;
-	return (0);
+	return (pw.refuses ? -1 : 0);
 }
 
 void
@@ -327,7 +326,7 @@ int
 node_dev(struct plane_dev *dev)
 {
 	memset(dev, 0, sizeof(*dev));
-	return (0);
+	return (pw.gone);
 }
 
 /*
@@ -380,12 +379,19 @@ static int
 p_exists(uint32_t dev)
 {
 	(void)dev;
-	return (1);
+	return (!pw.gone);
+}
+
+static int
+p_reopen(uint32_t dev)
+{
+	(void)dev;
+	return (pw.refuses ? -1 : 0);
 }
 
 static const struct plane	 fake_plane = {
-	.name = "fake", .open = p_open, .exists = p_exists, .add = p_add,
-	.del = p_del,
+	.name = "fake", .open = p_open, .reopen = p_reopen,
+	.exists = p_exists, .add = p_add, .del = p_del,
 };
 
 /*

@@ -46,6 +46,10 @@ struct parent_world {
 	uint64_t	 granted, refused, calls, deletes, foreign;
 	int		 full;		/* links are */
 	void		(*drained)(struct msglink *);	/* of the newest */
+	void		(*resumed)(void);	/* who wants to hear of that */
+	int		 gone;		/* interfaces are; */
+	int		 refuses;	/* this host does, what a node wants */
+	int		 store_down;
 	/* Who looks at all that is said; NULL: nobody. */
 	void		(*heard)(struct msglink *, uint32_t, const void *,
 			    size_t);
