@@ -112,15 +112,23 @@ name_sense(struct input *in, uint32_t type, uint8_t *m)
 	memcpy(m, &v, sizeof(v));
 }
 
-/* The store loads before there is any lease, and its count is right. */
+static void
+session_dies(void)
+{
+	conn_drop_all();
+	session_anew();
+	server_teps_lost();
+	call_session_lost();
+}
+
+/* A server that starts: the store loads, and its count is right. */
 static void
 store_begins(void)
 {
-	struct in_addr none = { 0 };
-	struct lease_info li;
-
-	if (loading || lease_walk(server_engine(), now_ms(), none, &li))
+	if (loading)
 		return;
+	session_dies();
+	parent_restart();
 	store_start();
 	loading = 1;
 	loaded = 0;
@@ -142,15 +150,6 @@ on_offer(void *arg, int ok, const char *text)
 	(void)arg;
 	(void)ok;
 	MUST(text != NULL);
-}
-
-static void
-session_dies(void)
-{
-	conn_drop_all();
-	session_anew();
-	server_teps_lost();
-	call_session_lost();
 }
 
 static void

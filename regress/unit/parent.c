@@ -672,3 +672,13 @@ parent_start(void)
 	call_init();
 	node_init();
 }
+
+void
+parent_restart(void)
+{
+	lease_engine_free(server_engine());
+	memset(plane, 0, sizeof(plane));
+	memset(pw.recent, 0, sizeof(pw.recent));
+	pw.put_seq = pw.done_seq = 0;
+	server_init();
+}

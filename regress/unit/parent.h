@@ -57,6 +57,8 @@ struct parent_world {
 extern struct parent_world	 pw;
 
 void	 parent_start(void);
+/* The server as it starts: nothing is leased. Once at a time: no offers. */
+void	 parent_restart(void);
 /* The parent dropped all connections (conn_drop_all). */
 void	 session_anew(void);
 /*
