@@ -66,6 +66,7 @@ fuzz_init(void)
 {
 	int i;
 
+	world.mech = MECH_SCRAM_SHA_256;
 	world_start();
 	session.partial_ms = 20;	/* as a WAIT may be */
 	session.linger_ms = 20;

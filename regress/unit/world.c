@@ -453,6 +453,7 @@ world_start(void)
 	msg_put(world.priv, MSG_SESSION_CONF, &sc, sizeof(sc));
 	memset(&ml, 0, sizeof(ml));
 	ml.mechs[0] = MECH_ANONYMOUS;
+	ml.mechs[1] = world.mech;
 	world.listener = listen_socket(&world.port);
 	msg_send(world.priv, MSG_LISTEN, world.listener, &ml, sizeof(ml),
 	    NULL, 0);

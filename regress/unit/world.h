@@ -28,6 +28,7 @@ struct world {
 	int			 hold_leases, hold_auth, hold_parser;
 	uint32_t		 nparsed, parser_deaths, ndials;
 	int			 refuse_auth;
+	uint32_t		 mech;		/* beside ANONYMOUS; 0: none */
 	struct conn_ref		 auth_conn;	/* of the last login */
 
 	/* what it said */
