@@ -772,6 +772,13 @@ void		 log_warn(const char *, ...)
 		    __attribute__((__format__ (printf, 1, 2)));
 void		 log_warnx(const char *, ...)
 		    __attribute__((__format__ (printf, 1, 2)));
+/*
+ * log_warnx of what a child has said to its parent, and should not have: a few
+ * lines about each child, then how many more there were. One that was taken
+ * over must not fill the disk.
+ */
+void		 log_doubt(enum proc_id, const char *, ...)
+		    __attribute__((__format__ (printf, 2, 3)));
 void		 log_info(const char *, ...)
 		    __attribute__((__format__ (printf, 1, 2)));
 void		 log_debug(const char *, ...)

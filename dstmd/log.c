@@ -10,11 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "dstmd/dstmd.h"
 
 #define LINE_SIZE	1024	/* below PIPE_BUF: a pipe takes all or none */
+#define DOUBTS		10	/* lines about one process in PERIOD */
+#define PERIOD		10	/* s */
 
 static const char	*log_name = "dstmd";
 static enum log_dest	 dest = LOG_TO_STDERR;
@@ -184,6 +187,33 @@ log_warnx(const char *fmt, ...)
 	va_start(ap, fmt);
 	vlog(LOG_WARNING, -1, fmt, ap);
 	va_end(ap);
+	errno = saved;
+}
+
+void
+log_doubt(enum proc_id about, const char *fmt, ...)
+{
+	static struct { time_t since; unsigned int said; } all[PROC_NPROC];
+	struct timespec now;
+	va_list ap;
+	unsigned int more;
+	int saved = errno;
+
+	if (clock_gettime(CLOCK_MONOTONIC, &now) == -1)
+		now.tv_sec = 0;
+	if (now.tv_sec - all[about].since >= PERIOD) {
+		more = all[about].said;
+		all[about].since = now.tv_sec;
+		all[about].said = 0;
+		if (more > DOUBTS)
+			log_warnx("%u more lines like the last ones were left "
+			    "out", more - DOUBTS);
+	}
+	if (all[about].said++ < DOUBTS) {
+		va_start(ap, fmt);
+		vlog(LOG_WARNING, -1, fmt, ap);
+		va_end(ap);
+	}
 	errno = saved;
 }
 

@@ -148,7 +148,8 @@ static void
 drop_in_fds(struct msglink *l)
 {
 	while (l->nin_fds > 0)
-		close(l->in_fds[--l->nin_fds]);
+		if (l->in_fds[--l->nin_fds] != -1)
+			close(l->in_fds[l->nin_fds]);
 }
 
 static void
@@ -251,6 +252,8 @@ check_header(const struct msglink *l, const struct hdr *h,
 			return ("stray descriptor");
 		if (l->nin_fds == 0)
 			return ("descriptor is missing");
+		if (l->in_fds[0] == -1 && (r->flags & MSG_F_FD_LOST) == 0)
+			return ("no room for its descriptor");
 	} else if (r->flags & MSG_F_FD)
 		return ("descriptor is missing");
 	return (NULL);
@@ -326,12 +329,15 @@ handle_buffer(struct msglink *l, int *budget)
 	}
 }
 
-/* The descriptors of one recvmsg(2): 0, or -1 too many. */
+/*
+ * The descriptors of one recvmsg(2): 0, or -1 too many. Where this process may
+ * have no more, the kernel leaves them out: -1 stands for that.
+ */
 static int
 collect_fds(struct msglink *l, struct msghdr *mh)
 {
 	struct cmsghdr *c;
-	int fd, bad = 0;
+	int fd, bad = 0, got = 0;
 	size_t i, n;
 
 	for (c = CMSG_FIRSTHDR(mh); c != NULL; c = CMSG_NXTHDR(mh, c)) {
@@ -341,6 +347,7 @@ collect_fds(struct msglink *l, struct msghdr *mh)
 		for (i = 0; i < n; i++) {
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int),
 			    sizeof(fd));
+			got++;
 			if (l->nin_fds == FD_IN_MAX) {
 				close(fd);
 				bad = 1;
@@ -348,7 +355,12 @@ collect_fds(struct msglink *l, struct msghdr *mh)
 				l->in_fds[l->nin_fds++] = fd;
 		}
 	}
-	return (bad || (mh->msg_flags & MSG_CTRUNC) ? -1 : 0);
+	if ((mh->msg_flags & MSG_CTRUNC) && (got == FD_IN_MAX ||
+	    l->nin_fds == FD_IN_MAX))
+		bad = 1;
+	else if (mh->msg_flags & MSG_CTRUNC)
+		l->in_fds[l->nin_fds++] = -1;
+	return (bad ? -1 : 0);
 }
 
 /* 1 something was read; 0 nothing is there, or the link ended. */

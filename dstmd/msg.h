@@ -37,6 +37,8 @@ struct msg {
 
 #define MSG_F_FD	0x01		/* must carry a descriptor */
 #define MSG_F_FD_OPT	0x02		/* may carry one */
+#define MSG_F_FD_LOST	0x04		/* comes, with fd -1, also where we have
+					 * no room for its descriptor */
 
 struct msg_rule {
 	uint32_t	 type;

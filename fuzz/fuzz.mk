@@ -6,7 +6,8 @@
 #	any other	none: it replays the files that it is given
 #
 #	fuzzers			builds them
-#	fuzz TIME=1h		runs them all, fuzz-NAME one of them
+#	fuzz TIME=1h		runs them all, fuzz-NAME one of them; in
+#				upper case too
 #	fuzz-replay		the corpus and every past crash
 #	fuzz-coverage		what the corpus reaches of each parser
 #	fuzz-merge		takes what fuzz has found into the corpus
@@ -36,9 +37,10 @@ fuzzers: $(addprefix $(B)/fuzz/fuzz_,$(FUZZERS))
 fuzz-replay: fuzzers
 	@fuzz/replay $(B)
 
-fuzz $(addprefix fuzz-,$(FUZZERS)):
+fuzz $(FUZZ_ONE):
 	@./packages.sh fuzz
-	@fuzz/run $(if $(TIME),-t $(TIME)) $(if $(filter fuzz-%,$@),$(@:fuzz-%=%))
+	@fuzz/run $(if $(TIME),-t $(TIME)) \
+	    $(shell echo "$(filter-out fuzz,$(@:fuzz-%=%))" | tr A-Z a-z)
 
 fuzz-coverage:
 	@./packages.sh fuzz

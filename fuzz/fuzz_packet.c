@@ -1,16 +1,19 @@
 /*
  * The whole tunnel process, its two ends of each device replaced: packets come
  * from the host (an interface) and from the network (a raw socket). What it
- * passes on must belong to the lease of its far end.
+ * passes on must belong to the lease of its far end. Between the packets the
+ * parent's messages: leases come, move and go, devices are opened anew; the
+ * keepalive's time passes when the input says so.
  */
 /* COVERS: tunnel/tunnel.c tunnel/encap.c tunnel/map.c tunnel/keepalive.c */
 /* LINK: fuzz/tunnel-main.o tunnel/encap.o tunnel/map.o tunnel/keepalive.o libdstmd.a */
-/* LIBS: -Wl,--wrap=recvmmsg -Wl,--wrap=sendmmsg -Wl,--wrap=proc_child -Wl,--wrap=event_base_dispatch */
+/* LIBS: -Wl,--wrap=recvmmsg -Wl,--wrap=sendmmsg -Wl,--wrap=proc_child -Wl,--wrap=event_base_dispatch -Wl,--wrap=timer_set -Wl,--wrap=read */
 #include <sys/types.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +25,8 @@
 #include "fuzz/fuzz.h"
 #include "tunnel/tunnel.h"
 
-#define LEASES	4
+#define LEASES	4	/* at first; and far ends, the TEP of the node behind */
+#define ENTRIES	256	/* addresses that may have one */
 #define TURNS	3
 #define MTU	1460
 
@@ -35,10 +39,15 @@ enum { AS_TEP, AS_NODE, NDEV };
 #define OP_LEASE(o)	((o) >> 3 & 3)
 #define OP_OTHER	0x20	/* from another end than the lease's */
 #define OP_ASK		0x40	/* as an answer to our keepalive */
+#define OP_BATCH	0x80	/* of the host's: the next one with it */
+/* Those at the end are no packet: OP_NODE and what is done. */
+#define OP_CONTROL	0xe0
+enum { TICK, ADD, DEL, LIST, CLOSE, OPEN, KEEPALIVE, GONE, SENDS, NCONTROL };
 
 struct end {
 	int	 tun, sock;	/* the far sides of what it was given */
 	ino_t	 sock_ino;	/* of its own */
+	struct in6_addr	 far[ENTRIES];	/* of each lease; none: :: */
 };
 
 static struct event_base	*base;
@@ -49,7 +58,12 @@ static size_t			 packet_len;
 static struct in6_addr		 packet_from;
 static int			 packet_class;
 static const struct in_addr	 tep4 = { 0x016433c6 };	/* 198.51.100.1 */
-static uint8_t			 asked[2][KEEPALIVE_SIZE];
+static uint8_t			 asked[KEEPALIVE_SIZE];
+static struct event		*ticker;
+static int			 read_errno;	/* of an interface */
+static int			 sent_errno, sent_max;	/* of the network */
+static uint64_t			 lists;		/* asked, and answered */
+static int			 settling;	/* what comes is not ours */
 
 int	 tunnel_main(int, char *[]);
 int	 __wrap_recvmmsg(int, struct mmsghdr *, unsigned int, int,
@@ -57,6 +71,9 @@ int	 __wrap_recvmmsg(int, struct mmsghdr *, unsigned int, int,
 int	 __wrap_sendmmsg(int, struct mmsghdr *, unsigned int, int);
 void	 __wrap_proc_child(enum proc_id, int, char *[]);
 int	 __wrap_event_base_dispatch(struct event_base *);
+void	 __wrap_timer_set(struct event *, int64_t);
+ssize_t	 __wrap_read(int, void *, size_t);
+ssize_t	 __real_read(int, void *, size_t);
 
 static struct in_addr
 lease_v4(unsigned int i)
@@ -78,12 +95,21 @@ lease_v6(unsigned int i)
 static int
 lease_of(struct in_addr v4)
 {
-	unsigned int i;
+	uint32_t i = ntohl(v4.s_addr) - ntohl(lease_v4(0).s_addr);
 
-	for (i = 0; i < LEASES; i++)
-		if (lease_v4(i).s_addr == v4.s_addr)
-			return ((int)i);
-	return (-1);
+	return (i < ENTRIES ? (int)i : -1);
+}
+
+/* Is this the far end of the lease that has this inner address? */
+static int
+is_far_of(uint32_t dev, struct in_addr v4, const struct in6_addr *v6)
+{
+	int i = lease_of(v4);
+
+	if (settling)
+		return (1);
+	return (i != -1 && !IN6_IS_ADDR_UNSPECIFIED(&ends[dev].far[i]) &&
+	    IN6_ARE_ADDR_EQUAL(&ends[dev].far[i], v6));
 }
 
 static struct in_addr
@@ -112,6 +138,24 @@ __wrap_event_base_dispatch(struct event_base *b)
 {
 	base = b;
 	return (0);
+}
+
+/* The keepalive's alone: it runs when the input says so. */
+void
+__wrap_timer_set(struct event *ev, int64_t ms)
+{
+	MUST(ms > 0);
+	ticker = ev;
+}
+
+ssize_t
+__wrap_read(int fd, void *buf, size_t n)
+{
+	if (read_errno != 0) {
+		errno = read_errno;
+		return (-1);
+	}
+	return (__real_read(fd, buf, n));
 }
 
 int
@@ -155,28 +199,27 @@ __wrap_sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 	const struct sockaddr_in6 *to;
 	const struct msghdr *mh;
 	const uint8_t *p;
-	struct in6_addr v6;
 	unsigned int i;
 	size_t len;
-	int which, node = inode(fd) == ends[AS_NODE].sock_ino;
+	int node = inode(fd) == ends[AS_NODE].sock_ino;
 
 	(void)flags;
+	if (sent_errno != 0) {
+		errno = sent_errno;
+		return (-1);
+	}
+	if (sent_max > 0 && n > (unsigned int)sent_max)
+		n = (unsigned int)sent_max;
 	for (i = 0; i < n; i++) {
 		mh = &msgs[i].msg_hdr;
 		to = mh->msg_name;
 		p = mh->msg_iov->iov_base;
 		len = mh->msg_iov->iov_len;
 		MUST(mh->msg_iovlen == 1 && ipv4_check(p, len) == len);
-		if (node) {
-			MUST(addr_at(p + 12).s_addr == lease_v4(0).s_addr);
-			v6 = lease_v6(LEASES);
-			if (len == KEEPALIVE_SIZE && p[9] == IPPROTO_ICMP)
-				memcpy(asked[0], p, len);
-		} else {
-			MUST((which = lease_of(addr_at(p + 16))) != -1);
-			v6 = lease_v6((unsigned int)which);
-		}
-		MUST(IN6_ARE_ADDR_EQUAL(&to->sin6_addr, &v6));
+		MUST(is_far_of(node ? AS_NODE : AS_TEP,
+		    addr_at(p + (node ? 12 : 16)), &to->sin6_addr));
+		if (node && len == KEEPALIVE_SIZE && p[9] == IPPROTO_ICMP)
+			memcpy(asked, p, len);
 	}
 	return ((int)n);
 }
@@ -200,12 +243,40 @@ on_closed(struct msglink *l, const char *reason)
 	MUST(!"the tunnel process has left");
 }
 
+static void
+on_entry(struct msglink *l, struct msg *m)
+{
+	struct msg_tunnel_entry me;
+
+	(void)l;
+	memcpy(&me, m->data, sizeof(me));
+	MUST(is_far_of(me.dev, me.v4, &me.v6));
+}
+
+static void
+on_stats(struct msglink *l, struct msg *m)
+{
+	struct msg_tunnel_stats st;
+	uint32_t i, n = 0;
+
+	(void)l;
+	memcpy(&st, m->data, sizeof(st));
+	for (i = 0; i < ENTRIES; i++)
+		n += !IN6_IS_ADDR_UNSPECIFIED(&ends[st.dev].far[i]);
+	MUST(settling || (st.entries == n && st.cookie == lists));
+}
+
 #define FROM	MSG_FROM(PROC_TUNNEL)
 static const struct msg_rule	 rules[] = {
 	{ MSG_READY, FROM, 0, 0, 0, ignore },
 	{ MSG_TUNNEL_USED, FROM, sizeof(struct msg_tunnel_dev), 0, 0, ignore },
 	{ MSG_TUNNEL_PEER, FROM, sizeof(struct msg_tunnel_peer), 0, 0,
 	    ignore },
+	{ MSG_TUNNEL_GONE, FROM, sizeof(struct msg_tunnel_dev), 0, 0, ignore },
+	{ MSG_TUNNEL_ENTRY, FROM, sizeof(struct msg_tunnel_entry), 0, 0,
+	    on_entry },
+	{ MSG_TUNNEL_STATS, FROM, sizeof(struct msg_tunnel_stats), 0, 0,
+	    on_stats },
 };
 
 static int
@@ -230,35 +301,91 @@ turn(void)
 }
 
 static void
+entry(enum msg_type type, uint32_t dev, unsigned int i,
+    const struct in6_addr *far)
+{
+	struct msg_tunnel_entry me;
+
+	memset(&me, 0, sizeof(me));
+	me.dev = dev;
+	me.v4 = lease_v4(i);
+	me.v6 = ends[dev].far[i] = *far;
+	msg_put(child, type, &me, sizeof(me));
+}
+
+static void
+hang_up(struct end *e)
+{
+	if (e->tun != -1)
+		close(e->tun);
+	if (e->sock != -1)
+		close(e->sock);
+	memset(e, 0, sizeof(*e));
+	e->tun = e->sock = -1;
+}
+
+static void
 device(uint32_t dev)
 {
 	struct msg_tunnel_dev md;
-	struct msg_tunnel_entry me;
+	struct in6_addr far;
 	unsigned int i;
 	int sock;
 
+	hang_up(&ends[dev]);
 	memset(&md, 0, sizeof(md));
 	md.dev = dev;
 	md.is_node = md.demand = dev == AS_NODE;
 	md.mtu = MTU;
 	msg_send(child, MSG_TUNNEL_DEV, end_new(&ends[dev].tun), &md,
 	    sizeof(md), NULL, 0);
-	memset(&me, 0, sizeof(me));
-	me.dev = dev;
 	for (i = 0; i < (dev == AS_NODE ? 1 : LEASES); i++) {
-		me.v4 = lease_v4(i);
-		me.v6 = lease_v6(dev == AS_NODE ? LEASES : i);
-		msg_put(child, MSG_TUNNEL_ADD, &me, sizeof(me));
+		far = lease_v6(dev == AS_NODE ? LEASES : i);
+		entry(MSG_TUNNEL_ADD, dev, i, &far);
 	}
 	sock = end_new(&ends[dev].sock);
 	ends[dev].sock_ino = inode(sock);
 	msg_send(child, MSG_TUNNEL_SOCK, sock, &md, sizeof(md), NULL, 0);
 }
 
+static void
+keepalive(uint32_t dev, uint32_t interval, uint32_t answers)
+{
+	struct msg_tunnel_keepalive mk;
+
+	memset(&mk, 0, sizeof(mk));
+	mk.dev = dev;
+	mk.interval = interval;
+	mk.answers = answers;
+	mk.v4 = lease_v4(0);
+	mk.tep4 = tep4;
+	msg_put(child, MSG_TUNNEL_KEEPALIVE, &mk, sizeof(mk));
+}
+
+static void
+tick(void)
+{
+	if (ticker != NULL)
+		event_active(ticker, EV_TIMEOUT, 0);
+	turn();
+}
+
+/* Each input finds the same: both devices, and a node that has asked once. */
+static void
+set_up(void)
+{
+	read_errno = sent_errno = sent_max = 0;
+	ticker = NULL;
+	device(AS_TEP);
+	device(AS_NODE);
+	keepalive(AS_NODE, 1, 0);
+	turn();
+	tick();
+}
+
 void
 fuzz_init(void)
 {
-	struct msg_tunnel_keepalive mk;
 	struct event_base *ours;
 	char name[] = "tunnel", *argv[] = { name, NULL };
 	int sp[2];
@@ -276,15 +403,9 @@ fuzz_init(void)
 	child = msglink_new(ours, sp[0], PROC_TUNNEL, rules,
 	    sizeof(rules) / sizeof(rules[0]), on_closed, NULL);
 	msg_put(child, MSG_CONF_END, NULL, 0);
-	device(AS_TEP);
-	device(AS_NODE);
-	memset(&mk, 0, sizeof(mk));
-	mk.dev = AS_NODE;
-	mk.interval = 1;
-	mk.v4 = lease_v4(0);
-	mk.tep4 = tep4;
-	msg_put(child, MSG_TUNNEL_KEEPALIVE, &mk, sizeof(mk));
-	turn();
+	ends[AS_TEP].tun = ends[AS_TEP].sock = -1;
+	ends[AS_NODE].tun = ends[AS_NODE].sock = -1;
+	set_up();
 }
 
 /*
@@ -325,7 +446,7 @@ mend(uint8_t *p, size_t n, uint32_t op)
 	at = ((op & OP_NODE) != 0) == ((op & OP_FROM_NET) != 0) ? 16 : 12;
 	memcpy(p + at, &v4, sizeof(v4));
 	if ((op & OP_ASK) != 0 && n >= KEEPALIVE_SIZE) {
-		memcpy(p + 20, asked[0] + 20, KEEPALIVE_SIZE - 20);
+		memcpy(p + 20, asked + 20, KEEPALIVE_SIZE - 20);
 		memcpy(p + 12, &tep4, sizeof(tep4));
 		p[9] = IPPROTO_ICMP;
 		p[20] = 0;
@@ -338,22 +459,15 @@ static void
 host_reads(uint32_t op)
 {
 	uint8_t out[65536];
-	struct in6_addr v6;
 	ssize_t n;
-	int which;
 
 	while ((n = recv(ends[op & OP_NODE].tun, out, sizeof(out),
 	    MSG_DONTWAIT)) >= 0) {
 		MUST((op & OP_FROM_NET) != 0);
 		MUST(ipv4_check(out, (size_t)n) == (size_t)n);
-		if (op & OP_NODE) {
-			MUST(addr_at(out + 16).s_addr == lease_v4(0).s_addr);
-			v6 = lease_v6(LEASES);
-		} else {
-			MUST((which = lease_of(addr_at(out + 12))) != -1);
-			v6 = lease_v6((unsigned int)which);
-		}
-		MUST(IN6_ARE_ADDR_EQUAL(&packet_from, &v6));
+		MUST(is_far_of(op & OP_NODE,
+		    addr_at(out + ((op & OP_NODE) != 0 ? 16 : 12)),
+		    &packet_from));
 	}
 }
 
@@ -368,41 +482,130 @@ settle(void)
 	int i;
 
 	packet = NULL;
+	settling = 1;
 	do {
 		turn();
-		for (i = 0; i < NDEV && recv(ends[i].tun, out, sizeof(out),
-		    MSG_DONTWAIT) == -1; i++)
+		for (i = 0; i < NDEV && (ends[i].tun == -1 ||
+		    recv(ends[i].tun, out, sizeof(out), MSG_DONTWAIT) == -1);
+		    i++)
 			;
 	} while (i < NDEV);
+	settling = 0;
+}
+
+/* An interface that somebody has removed fails once, and is watched no more. */
+static void
+gone(uint32_t dev)
+{
+	if (ends[dev].tun == -1 || send(ends[dev].tun, "", 1, 0) == -1)
+		return;
+	read_errno = EBADFD;
+	turn();
+	read_errno = 0;
+}
+
+static void
+control(struct input *in, uint32_t op)
+{
+	static const int errors[] = { 0, EAGAIN, ENETUNREACH, EPERM };
+	static const struct in6_addr none;
+	struct in6_addr far;
+	struct msg_tunnel_dev md = { .dev = op & OP_NODE };
+	struct msg_tunnel_list ml = { .dev = op & OP_NODE };
+	uint32_t a = input_number(in, 1), b = input_number(in, 1);
+
+	switch ((op & ~(uint32_t)OP_CONTROL) >> 1) {
+	case TICK:
+		tick();
+		break;
+	case ADD:
+		if (ends[md.dev].tun == -1)
+			break;
+		far = lease_v6(b % (LEASES + 1));
+		for (; a < ENTRIES; a += b / 16 > 0 ? b / 16 : ENTRIES)
+			entry(MSG_TUNNEL_ADD, md.dev, a, &far);
+		break;
+	case DEL:
+		for (; a < ENTRIES; a += b > 0 ? b : ENTRIES)
+			entry(MSG_TUNNEL_DEL, md.dev, a, &none);
+		break;
+	case LIST:
+		ml.cookie = ++lists;
+		ml.slot = a;
+		ml.max = b;
+		msg_put(child, MSG_TUNNEL_LIST, &ml, sizeof(ml));
+		break;
+	case CLOSE:
+		msg_put(child, MSG_TUNNEL_CLOSE, &md, sizeof(md));
+		turn();
+		hang_up(&ends[md.dev]);
+		if (md.dev == AS_NODE)
+			ticker = NULL;
+		break;
+	case OPEN:
+		if (md.dev == AS_NODE)
+			ticker = NULL;
+		device(md.dev);
+		break;
+	case KEEPALIVE:
+		if (md.dev == AS_NODE)
+			keepalive(md.dev, a, b & 1);
+		break;
+	case GONE:
+		gone(md.dev);
+		break;
+	case SENDS:
+		sent_errno = errors[a % 4];
+		sent_max = (int)b;
+		break;
+	}
+	turn();
+}
+
+/* Several of the host's are one batch: nobody looks before the last. */
+static void
+packet_of(struct input *in, uint32_t op)
+{
+	struct end *e = &ends[op & OP_NODE];
+	uint8_t *p;
+	size_t n;
+
+	packet_class = (int)input_number(in, 1);
+	p = input_piece(in, &n);
+	if (op & OP_MEND)
+		mend(p, n, op);
+	if (e->tun == -1)
+		n = 0;				/* closed */
+	else if (op & OP_FROM_NET) {
+		packet = p;
+		packet_len = n;
+		packet_from = lease_v6(op & OP_NODE ? LEASES : OP_LEASE(op));
+		if (op & OP_OTHER)
+			packet_from.s6_addr[8] ^= 1;
+		MUST(send(e->sock, "", 1, 0) == 1);
+	} else if (send(e->tun, p, n, 0) == -1)
+		n = 0;				/* too large for it */
+	if ((op & OP_FROM_NET) != 0 || (op & OP_BATCH) == 0 || in->n == 0)
+		turn();
+	packet = NULL;
+	host_reads(op);
+	free(p);
 }
 
 void
 fuzz_one(const uint8_t *buf, size_t len)
 {
 	struct input in = { buf, len };
-	uint8_t *p;
 	uint32_t op;
-	size_t n;
 
 	settle();
+	set_up();
 	while (in.n > 0) {
 		op = input_number(&in, 1);
-		packet_class = (int)input_number(&in, 1);
-		p = input_piece(&in, &n);
-		if (op & OP_MEND)
-			mend(p, n, op);
-		if (op & OP_FROM_NET) {
-			packet = p;
-			packet_len = n;
-			packet_from = lease_v6(op & OP_NODE ? LEASES :
-			    OP_LEASE(op));
-			if (op & OP_OTHER)
-				packet_from.s6_addr[8] ^= 1;
-			MUST(send(ends[op & OP_NODE].sock, "", 1, 0) == 1);
-		} else if (send(ends[op & OP_NODE].tun, p, n, 0) == -1)
-			n = 0;			/* too large for it */
-		turn();
-		host_reads(op);
-		free(p);
+		if (op >= OP_CONTROL &&
+		    ((op & ~(uint32_t)OP_CONTROL) >> 1) < NCONTROL)
+			control(&in, op);
+		else
+			packet_of(&in, op);
 	}
 }

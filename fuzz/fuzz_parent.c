@@ -123,9 +123,6 @@ message(struct input *in)
 		job_sense(in, r->type, m);
 	if (sense & SENSE_NAME)
 		name_sense(in, r->type, m);
-	/* A count of the store that is wrong ends the parent: see store.c. */
-	if (r->type == MSG_STORE_LOADED)
-		return;
 	for (from = 0; (r->from & MSG_FROM(from)) == 0; from++)
 		;
 	say((enum proc_id)from, r->type, m, -1);

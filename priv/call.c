@@ -189,8 +189,8 @@ call_done(struct msglink *l, struct msg *m)
 	(void)l;
 	memcpy(&md, m->data, sizeof(md));
 	if (md.call >= CALL_MAX || (c = active[md.call]) == NULL) {
-		log_warnx("session: the end of call %u, which is none",
-		    md.call);
+		log_doubt(PROC_SESSION, "session: the end of call %u, which "
+		    "is none", md.call);
 		return;
 	}
 	active[md.call] = NULL;

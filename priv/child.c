@@ -705,7 +705,7 @@ child_ready(struct msglink *l, struct msg *m)
 
 	(void)m;
 	if (c->ready) {
-		log_warnx("%s: ready twice", proc_name(c->id));
+		log_doubt(c->id, "%s: ready twice", proc_name(c->id));
 		return;
 	}
 	c->ready = 1;
@@ -769,6 +769,13 @@ child_stop_all(void)
 		fatalx("evtimer_new");
 	timer_set(quit_timer, QUIT_MS);
 	child_reap();
+}
+
+void
+child_kill(enum proc_id id)
+{
+	if (children[id].pid != 0)
+		kill(children[id].pid, SIGKILL);
 }
 
 struct msglink *

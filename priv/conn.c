@@ -126,9 +126,13 @@ conn_open(struct msglink *l, struct msg *m)
 	memset(&reply, 0, sizeof(reply));
 	reply.conn = mo.conn;
 	if ((c = conn_new(mo.conn, CONN_ACCEPTED, 0)) == NULL)
-		log_warnx("session: connection %u.%u can not be", mo.conn.id,
-		    mo.conn.gen);
-	else if (conn_addresses(c, m->fd) == -1) {
+		log_doubt(PROC_SESSION, "session: connection %u.%u can not be",
+		    mo.conn.id, mo.conn.gen);
+	else if (m->fd == -1) {
+		log_doubt(PROC_PRIV, "connections are refused, as the parent "
+		    "may have no more descriptors: raise its limit");
+		conn_free(c);
+	} else if (conn_addresses(c, m->fd) == -1) {
 		/* The peer may have gone already, which is no fault. */
 		log_debug("connection %u.%u has no peer", mo.conn.id,
 		    mo.conn.gen);
@@ -246,7 +250,8 @@ conn_dial(struct msglink *l, struct msg *m)
 	reply.error = EINVAL;
 	if (dial_target(&md, &to) == -1 || (c = conn_new(md.conn,
 	    (enum conn_kind)md.kind, md.index)) == NULL)
-		log_warnx("session: dials what is not configured");
+		log_doubt(PROC_SESSION, "session: dials what is not "
+		    "configured");
 	else if ((fd = dial_socket(c, &to)) == -1) {
 		reply.error = (uint32_t)errno;
 		conn_free(c);
@@ -296,7 +301,7 @@ verdict_called(struct pconn *c, const struct msg_auth_verdict *mv)
 	    strcmp(mv->name, n->caller) == 0 &&
 	    ends_match(&c->peer, &c->local, &mv->ends))
 		return (0);
-	log_warnx("%s from %s may not call this node", mv->name,
+	log_doubt(PROC_AUTH, "%s from %s may not call this node", mv->name,
 	    log_in6(&c->peer));
 	return (-1);
 }
@@ -401,14 +406,14 @@ conn_verdict(struct msglink *l, struct msg *m)
 	(void)l;
 	memcpy(&mv, m->data, sizeof(mv));
 	if (memchr(mv.name, '\0', sizeof(mv.name)) == NULL) {
-		log_warnx("auth: verdict with a name without end");
+		log_doubt(PROC_AUTH, "auth: verdict with a name without end");
 		return;
 	}
 	if ((c = conn_find(mv.conn)) == NULL)
 		return;		/* closed meanwhile */
 	if (c->authenticated) {
-		log_warnx("auth: second verdict on connection %u.%u",
-		    c->ref.id, c->ref.gen);
+		log_doubt(PROC_AUTH, "auth: second verdict on connection "
+		    "%u.%u", c->ref.id, c->ref.gen);
 		return;
 	}
 	ok = (c->kind == CONN_ACCEPTED ? verdict_accepted(c, &mv) :

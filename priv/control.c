@@ -17,6 +17,7 @@
 
 #define CONTROL_MAX	16
 #define PAGE		128		/* tunnel entries at a time */
+#define ACCEPT_PAUSE	1000		/* ms, while descriptors are short */
 
 struct control {
 	struct msglink	*link;		/* NULL: the slot is free */
@@ -29,7 +30,7 @@ struct control {
 };
 
 static struct control	 controls[CONTROL_MAX];
-static struct event	*accept_event;
+static struct event	*accept_event, *accept_again;
 static int		 control_fd = -1;
 
 static void	 control_show(struct msglink *, struct msg *);
@@ -103,8 +104,13 @@ control_accept(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 	s = accept4((int)fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (s == -1) {
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			log_warn("control: accept");
+		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+			return;
+		/* It still waits, and would be tried again at once. */
+		log_warn("control: cannot accept dstmctl: trying again in "
+		    "%d ms", ACCEPT_PAUSE);
+		event_del(accept_event);
+		timer_set(accept_again, ACCEPT_PAUSE);
 		return;
 	}
 	if (getpeereid(s, &uid, &gid) == -1 || uid != 0) {
@@ -126,6 +132,16 @@ control_accept(evutil_socket_t fd, short what, void *arg)
 	c->link = msglink_new(priv.base, s, PROC_CONTROL, control_rules,
 	    sizeof(control_rules) / sizeof(control_rules[0]), control_closed, c);
 	msglink_on_drained(c->link, control_drained);
+}
+
+static void
+control_resume(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (event_add(accept_event, NULL) == -1)
+		fatalx("event_add");
 }
 
 /* Another daemon's socket is not ours to replace; a dead one's is. */
@@ -173,7 +189,9 @@ control_start(void)
 {
 	accept_event = event_new(priv.base, control_fd, EV_READ | EV_PERSIST,
 	    control_accept, NULL);
-	if (accept_event == NULL || event_add(accept_event, NULL) == -1)
+	accept_again = evtimer_new(priv.base, control_resume, NULL);
+	if (accept_event == NULL || accept_again == NULL ||
+	    event_add(accept_event, NULL) == -1)
 		fatalx("event_add");
 }
 
@@ -183,6 +201,7 @@ control_stop(void)
 	int i;
 
 	event_free(accept_event);
+	event_free(accept_again);
 	close(control_fd);
 	unlink(priv.conf->control);
 	for (i = 0; i < CONTROL_MAX; i++) {

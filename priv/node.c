@@ -53,6 +53,8 @@ static int		 deserted;	/* by its TEP: it is given back */
 static int64_t		 pause_ms;	/* what the next one waits */
 static char		 error[NODE_TEXT];
 static int64_t		 error_ms;
+static int64_t		 silent_ms;	/* the last time that the TEP was said
+					 * to be silent; 0: never */
 static int64_t		 paid_ms;	/* changes of the interface are, until then */
 
 static void	 node_timer(evutil_socket_t, short, void *);
@@ -93,7 +95,7 @@ node_init(void)
 	idle_timer = evtimer_new(priv.base, node_idle, NULL);
 	if (timer == NULL || idle_timer == NULL)
 		fatalx("evtimer_new");
-	paid_ms = 0;
+	paid_ms = silent_ms = 0;
 	watch_addrs();
 	suspend_watch(priv.base, SUSPEND_TICK, node_resumed);
 	host_init();
@@ -428,8 +430,8 @@ node_lease(struct msglink *l, struct msg *m)
 	if (state != NODE_WANTED && state != NODE_UP)
 		return;
 	if (!lease_believable(&ml)) {
-		log_warnx("session: a lease that can not be: %s by TEP %s",
-		    log_in(ml.v4), log_in6(&ml.tep6));
+		log_doubt(PROC_SESSION, "session: a lease that can not be: %s "
+		    "by TEP %s", log_in(ml.v4), log_in6(&ml.tep6));
 		return;
 	}
 	if (state == NODE_UP && (held.v4.s_addr != ml.v4.s_addr ||
@@ -518,7 +520,11 @@ tep_silent(void)
 	node_give_back(NODE_WANTED);
 }
 
-/* A liar gains no more than by losing our packets, which it can as well. */
+/*
+ * A liar gains no more than by losing our packets, which it can as well. It
+ * takes a TEP an interval at least to be silent, so no more often is it
+ * believed, or the server would be asked, and session told, without end.
+ */
 void
 node_peer(struct msglink *l, struct msg *m)
 {
@@ -530,6 +536,10 @@ node_peer(struct msglink *l, struct msg *m)
 	    node_conf()->keepalive == 0)
 		return;
 	if (!mp.alive) {
+		if (silent_ms != 0 && now_ms() - silent_ms <
+		    (int64_t)node_conf()->keepalive * 1000)
+			return;
+		silent_ms = now_ms();
 		tep_silent();
 		return;
 	}

@@ -41,6 +41,7 @@ void	 child_stop_all(void);		/* then the loop ends */
 void	 child_reap(void);		/* after SIGCHLD */
 void	 child_ready(struct msglink *, struct msg *);
 void	 child_set_verbose(int);
+void	 child_kill(enum proc_id);	/* it lies; another one is started */
 /* The link to a process, or NULL while there is none. */
 struct msglink	*child_link(enum proc_id);
 int	 child_is_up(enum proc_id);	/* has said MSG_READY */
@@ -94,6 +95,7 @@ void	 conn_drop_all(void);		/* the session process died */
 /* server.c: nodes' requests, the lease engine's actions */
 void	 server_init(void);
 void	 server_load(const struct lease_rec *);
+void	 server_forget(void);		/* what was loaded; before it is served */
 void	 server_request(struct msglink *, struct msg *);
 void	 server_reply(const struct msg_lease_request *, uint32_t status,
 	    const struct msg_lease_reply *);

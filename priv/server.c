@@ -73,13 +73,23 @@ void
 server_load(const struct lease_rec *rec)
 {
 	if (engine == NULL) {
-		log_warnx("the store has a lease of %s, but this daemon is no "
-		    "server", log_in(rec->v4));
+		log_doubt(PROC_STORE, "the store has a lease of %s, but this "
+		    "daemon is no server", log_in(rec->v4));
 		return;
 	}
 	if (lease_load(engine, now_ms(), now_wall(), rec) == -1)
-		log_warnx("the lease of %s by %s in the store is not one of "
-		    "this configuration: ignored", log_in(rec->v4), rec->name);
+		log_doubt(PROC_STORE, "the lease of %s by %s in the store is "
+		    "not one of this configuration: ignored", log_in(rec->v4), rec->name);
+}
+
+void
+server_forget(void)
+{
+	if (engine == NULL)
+		return;
+	lease_engine_free(engine);
+	event_free(deadline);
+	server_init();
 }
 
 /*
@@ -355,8 +365,8 @@ server_request(struct msglink *l, struct msg *m)
 	if (c->kind != CONN_ACCEPTED || !c->authenticated ||
 	    req.op < OP_CREATE || req.op > (c->server != NULL ? OP_SYNC :
 	    OP_DELETE)) {
-		log_warnx("session: a request on connection %u.%u that may "
-		    "make none", c->ref.id, c->ref.gen);
+		log_doubt(PROC_SESSION, "session: a request on connection "
+		    "%u.%u that may make none", c->ref.id, c->ref.gen);
 		server_reply(&req, STATUS_AUTH, NULL);
 		return;
 	}
@@ -407,7 +417,8 @@ tep_is_remote(uint32_t tep)
 	if (engine != NULL && tep < priv.conf->nteps &&
 	    !priv.conf->teps[tep].local)
 		return (1);
-	log_warnx("session: speaks of TEP %u, which is not remote", tep);
+	log_doubt(PROC_SESSION, "session: speaks of TEP %u, which is not "
+	    "remote", tep);
 	return (0);
 }
 
@@ -422,8 +433,8 @@ server_tep_up(struct msglink *l, struct msg *m)
 	c = conn_find(ms.conn);
 	if (!tep_is_remote(ms.tep) || c == NULL || c->kind != CONN_TO_TEP ||
 	    c->index != ms.tep || !c->authenticated) {
-		log_warnx("session: TEP %u is up by a connection that did not "
-		    "prove it", ms.tep);
+		log_doubt(PROC_SESSION, "session: TEP %u is up by a connection "
+		    "that did not prove it", ms.tep);
 		return;
 	}
 	if (is_up_by(ms.tep, ms.conn))
@@ -475,20 +486,20 @@ server_tep_reply(struct msglink *l, struct msg *m)
 		return;
 	if (mr.job == 0) {
 		if (mr.status != STATUS_OK)
-			log_warnx("TEP %s does not compare notes: %u; what it "
-			    "has of an earlier life lives to its end",
+			log_doubt(PROC_SESSION, "TEP %s does not compare "
+			    "notes: %u; what it has of an earlier life lives to its end",
 			    priv.conf->teps[mr.tep].name, mr.status);
 		return;
 	}
 	if (mr.status == STATUS_OK && (!in_usable(mr.tep4) ||
 	    !in6_usable(&mr.tep6) || lease_in_pools(engine, mr.tep4))) {
-		log_warnx("TEP %s gives addresses that can not be its own: "
-		    "%s %s", priv.conf->teps[mr.tep].name, log_in(mr.tep4),
+		log_doubt(PROC_SESSION, "TEP %s gives addresses that can not "
+		    "be its own: %s %s", priv.conf->teps[mr.tep].name, log_in(mr.tep4),
 		    log_in6(&mr.tep6));
 		mr.status = STATUS_TEP;
 	} else if (mr.status != STATUS_OK)
-		log_warnx("TEP %s refuses: %u", priv.conf->teps[mr.tep].name,
-		    mr.status);
+		log_doubt(PROC_SESSION, "TEP %s refuses: %u",
+		    priv.conf->teps[mr.tep].name, mr.status);
 	lease_tep_done(engine, now_ms(), now_wall(), mr.tep, mr.job, mr.status,
 	    mr.tep4, &mr.tep6);
 	server_pump();
@@ -519,7 +530,7 @@ server_store_fail(struct msglink *l, struct msg *m)
 	memcpy(&md, m->data, sizeof(md));
 	if (engine == NULL)
 		return;
-	log_warnx("store: %llu records could not be written: %s",
+	log_doubt(PROC_STORE, "store: %llu records could not be written: %s",
 	    (unsigned long long)(md.seq_last - md.seq + 1),
 	    md.error != 0 ? strerror((int)md.error) : "see its log");
 	lease_store_fail(engine, now_ms(), now_wall(), md.seq, md.seq_last);

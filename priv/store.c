@@ -7,9 +7,12 @@
 static int		 loading;
 static uint64_t		 count;
 
+/* What an earlier store has said, before it failed, is forgotten. */
 void
 store_start(void)
 {
+	if (count > 0)
+		server_forget();
 	loading = 1;
 	count = 0;
 	msg_put(child_link(PROC_STORE), MSG_STORE_LOAD, NULL, 0);
@@ -23,14 +26,14 @@ store_lease(struct msglink *l, struct msg *m)
 	(void)l;
 	memcpy(&ml, m->data, sizeof(ml));
 	if (!loading) {
-		log_warnx("store: a lease that nobody asked for");
+		log_doubt(PROC_STORE, "store: a lease that nobody asked for");
 		return;
 	}
 	count++;
 	if (memchr(ml.rec.name, '\0', sizeof(ml.rec.name)) == NULL ||
 	    memchr(ml.rec.tep, '\0', sizeof(ml.rec.tep)) == NULL) {
-		log_warnx("store: the lease of %s has a name without end: "
-		    "ignored", log_in(ml.rec.v4));
+		log_doubt(PROC_STORE, "store: the lease of %s has a name "
+		    "without end: ignored", log_in(ml.rec.v4));
 		return;
 	}
 	server_load(&ml.rec);
@@ -56,11 +59,18 @@ store_loaded(struct msglink *l, struct msg *m)
 	memcpy(&ml, m->data, sizeof(ml));
 	if (!loading)
 		return;
-	/* Fewer than it has: an address could get a second owner. */
-	if (ml.count != count)
-		fatalx("store: says %llu leases, sent %llu",
-		    (unsigned long long)ml.count, (unsigned long long)count);
 	loading = 0;
+	/*
+	 * Fewer than it has: an address could get a second owner. Nobody is
+	 * served before a store has said all that it has.
+	 */
+	if (ml.count != count) {
+		log_warnx("store: says %llu leases, sent %llu: it is killed, "
+		    "and asked again", (unsigned long long)ml.count,
+		    (unsigned long long)count);
+		child_kill(PROC_STORE);
+		return;
+	}
 	if (server_engine() != NULL)
 		log_info("%llu leases are back from the store",
 		    (unsigned long long)count);

@@ -131,9 +131,12 @@ send_fd(const struct device *d, uint32_t type, int fd)
 
 	fill_dev(d, &m);
 	/* The process before may have made it block: the flag is shared. */
-	if (fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) == -1 ||
-	    (fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) == -1)
-		fatal("dup");
+	if (fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) == -1)
+		fatal("fcntl");
+	/* Without one the process ends; it is started again, and gets it. */
+	if ((fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) == -1)
+		log_warn("%s: no descriptor for the tunnel process",
+		    d->conf.ifname);
 	msg_send(tunnel, type, fd, &m, sizeof(m), NULL, 0);
 }
 

@@ -110,6 +110,13 @@ log_warnx(const char *fmt, ...)
 }
 
 void
+log_doubt(enum proc_id about, const char *fmt, ...)
+{
+	(void)about;
+	(void)fmt;
+}
+
+void
 fatal(const char *fmt, ...)
 {
 	fail_msg("fatal: %s", fmt != NULL ? fmt : "memory");
@@ -140,6 +147,12 @@ child_is_up(enum proc_id id)
 void
 child_loaded(void)
 {
+}
+
+void
+child_kill(enum proc_id id)
+{
+	(void)id;
 }
 
 int

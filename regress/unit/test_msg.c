@@ -4,6 +4,7 @@
  * process may send is written by hand, as octets.
  */
 #include <sys/types.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -124,6 +125,7 @@ static const struct msg_rule rules[] = {
 	{ MSG_LISTEN, FROM, 8, 0, MSG_F_FD, take },
 	{ MSG_DIALLED, FROM, 8, 16, MSG_F_FD_OPT, take },
 	{ MSG_STORE_PUT, MSG_FROM(PROC_AUTH), 8, 0, 0, take },
+	{ MSG_CONN_OPEN, FROM, 8, 0, MSG_F_FD | MSG_F_FD_LOST, take },
 };
 #define NRULES	(sizeof(rules) / sizeof(rules[0]))
 
@@ -1031,6 +1033,48 @@ test_random_cuts(void **state)
 	}
 }
 
+/* This process may have no more descriptors: who can say so, is told. */
+static void
+test_fd_lost(void **state)
+{
+	struct rlimit old, now;
+	uint8_t buf[64];
+	size_t len;
+	int next;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_not_equal(next = dup(raw), -1);
+	close(next);
+	now = old;
+	now.rlim_cur = (rlim_t)next;
+	len = put_wire(buf, HDR + 8, MSG_CONN_OPEN, 1);
+	raw_send(buf, len, 1);
+	spin();
+	assert_int_equal(b.fds, 1);
+
+	raw_send(buf, len, 1);
+	raw_send(buf, len, 1);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+	spin();
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(b.closes, 0);
+	assert_int_equal(b.messages, 3);
+	assert_int_equal(b.fds, 1);
+	raw_send(buf, len, 1);
+	spin();
+	assert_int_equal(b.messages, 4);
+	assert_int_equal(b.fds, 2);
+
+	len = put_wire(buf, HDR + 8, MSG_LISTEN, 1);
+	raw_send(buf, len, 1);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+	spin();
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(b.closes, 1);
+	assert_non_null(strstr(b.reason, "no room for its descriptor"));
+}
+
 #define PAIR(f)	cmocka_unit_test_setup_teardown(f, setup_pair, teardown)
 #define RAW(f)	cmocka_unit_test_setup_teardown(f, setup_raw, teardown)
 
@@ -1049,7 +1093,7 @@ main(void)
 		RAW(test_queue_max_fds), PAIR(test_pause),
 		PAIR(test_free_in_handler), RAW(test_closed_once),
 		PAIR(test_fairness), RAW(test_null_link), PAIR(test_flush),
-		RAW(test_own_bugs), RAW(test_random_cuts),
+		RAW(test_own_bugs), RAW(test_random_cuts), RAW(test_fd_lost),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

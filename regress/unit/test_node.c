@@ -269,7 +269,7 @@ suspended(int64_t ms)
 }
 
 static void
-tep(int alive)
+tep_says(int alive)
 {
 	struct msg_tunnel_peer m;
 	struct msg msg;
@@ -280,6 +280,14 @@ tep(int alive)
 	memset(&msg, 0, sizeof(msg));
 	msg.data = &m;
 	node_peer(NULL, &msg);
+}
+
+/* As the tunnel process does, when it has listened for an interval. */
+static void
+tep(int alive)
+{
+	clock_ms += 30000;
+	tep_says(alive);
 }
 
 static uint32_t
@@ -409,6 +417,26 @@ test_dead(void **state)
 	tep(0);
 	tep(1);
 	assert_int_equal(status(), CTL_NODE_DOWN);
+}
+
+/* A tunnel process that was taken over says so without end. */
+static void
+test_liar(void **state)
+{
+	int i;
+
+	(void)state;
+	node_used(NULL, NULL);
+	lease(600);
+	tep(1);
+	for (i = 0; i < 1000; i++) {
+		tep_says(0);
+		tep_says(1);
+	}
+	assert_int_equal(nstart, 2);
+	assert_int_equal(status(), CTL_NODE_BOUND);
+	assert_int_equal(tep_life(), CTL_TEP_ANSWERS);
+	assert_string_equal(events, "u");
 }
 
 static void
@@ -698,6 +726,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_demand, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dead, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_liar, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unwatched, setup,
 		    teardown),
 		cmocka_unit_test_setup_teardown(test_race, setup, teardown),

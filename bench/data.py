@@ -1,0 +1,108 @@
+"""Measures the data plane, for bench/data: runs are interleaved, so that drift
+hits all alike. Writes data.json into the temporary folder.
+
+usage: data.py NAMESPACES TEMPORARY BUILD plain plane:NAME ... peer:NAME ...
+"""
+import json
+import os
+import platform
+import re
+import statistics
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from lab import Chain, LARGE, SMALL, busy  # noqa: E402
+import leases  # noqa: E402
+
+ns, tmp, build = sys.argv[1:4]
+names = sys.argv[4:]
+QUICK = bool(os.environ.get('QUICK'))
+RUNS = 1 if QUICK else int(os.environ.get('RUNS', 3))
+EACH = 1 if QUICK else int(os.environ.get('SECONDS_EACH', 2))
+PACE = int(os.environ.get('PACE', 20000))
+WAYS = (('to the node', True),) if QUICK else \
+    (('to the node', True), ('from the node', False))
+
+
+def tests():
+    """(what, function of a chain: {row: value})"""
+    for single in (False, True):
+        kind = 'single segments' if single else 'GSO'
+        for streams in (1, 4):
+            for way, down in WAYS:
+                row = 'TCP, %s, %d stream%s, %s' % (
+                    kind, streams, 's'[:streams - 1], way)
+
+                def run(c, row=row, single=single, streams=streams,
+                        down=down):
+                    c.segments(single)
+                    try:
+                        rate, cpu, size = c.tcp(streams, EACH, down)
+                    finally:
+                        c.segments(False)
+                    got = {row + ', Mbit/s': rate / 1e6}
+                    if streams == 1 and down:
+                        got['CPU, TCP, %s, ns per kB' % (
+                            'single segments' if single else 'GSO')] = \
+                            cpu * 1e12
+                    if single and size > 1514.5:
+                        c.warn.add('segments of %d octets on the wire' % size)
+                    return got
+                yield run
+    for what, octets in (('64-octet packets', SMALL),
+                         ('1400-octet packets', LARGE)):
+        for way, down in WAYS:
+            yield lambda c, w=what, o=octets, y=way, d=down: {
+                '%s, %s, a second' % (w, y): c.udp(d, o, EACH)}
+
+    def paced(c):
+        _, lost, cpu = c.paced(PACE, EACH)
+        return {'paced, %d a second: lost' % PACE: lost,
+                'CPU, paced, ns per packet': cpu * 1e9}
+    yield paced
+
+    def rtt(c):
+        median, p99 = c.rtt(300 if QUICK else 1000)
+        return {'round-trip time, median, us': median,
+                'round-trip time, 99 %, us': p99}
+    yield rtt
+
+
+def machine():
+    with open('/proc/cpuinfo') as f:
+        model = re.search(r'model name\s*: (.*)', f.read())
+    begin = busy()
+    time.sleep(1)
+    return {'cpu': model.group(1) if model else platform.machine(),
+            'cores': os.cpu_count(), 'kernel': platform.release(),
+            'busy': (busy() - begin) / os.cpu_count(), 'runs': RUNS,
+            'seconds': EACH, 'date': time.strftime('%Y-%m-%d')}
+
+
+result = {'machine': machine(), 'rows': {}, 'planes': {}, 'warnings': [],
+          'names': [n.split(':')[-1] for n in names],
+          'ours': [n[6:] for n in names if n.startswith('plane:')]}
+with open(tmp + '/missing') as missing:
+    result['missing'] = missing.read().splitlines()
+chains = [Chain(ns, tmp, build, n) for n in result['names']]
+for c in chains:
+    c.warn = set()
+for i in range(RUNS):
+    for test in tests():
+        for c in chains:
+            for row, value in test(c).items():
+                result['rows'].setdefault(row, {}).setdefault(
+                    c.name, []).append(value)
+    print('run %d of %d done' % (i + 1, RUNS), flush=True)
+for values in result['rows'].values():
+    for name in values:
+        values[name] = statistics.median(values[name])
+for c in chains:
+    if c.name in result['ours']:
+        print('leases, changes, forged packets: ' + c.name, flush=True)
+        result['planes'][c.name] = leases.measure(c, PACE, EACH, QUICK)
+    result['warnings'] += ['%s: %s' % (c.name, w) for w in sorted(c.warn)]
+    c.end()
+with open(tmp + '/data.json', 'w') as out:
+    json.dump(result, out, indent=1)
