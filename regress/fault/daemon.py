@@ -40,12 +40,13 @@ class Daemon:
         self.pids = []
         self.pauses, self.since = {}, {}
 
-    def start(self):
+    def start(self, seconds=15):
+        """Is it up within so many?"""
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(self.command, stdout=log,
                                             stderr=log, env=self.environ)
         self.pauses, self.since = {}, {}
-        return wait(self.is_up, 15)
+        return wait(self.is_up, seconds)
 
     def processes(self):
         """By name; {} while it does not answer."""

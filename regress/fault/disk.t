@@ -6,9 +6,9 @@ set -u
 . regress/domain/lib.sh
 domain_start
 domain_build colocated 1 >/dev/null
-mkdir "$T/memory" "$T/server.store"
+mkdir "$T/memory" "$T/server.store" "$T/aside"
 unmount() {
-	for dir in "$T/server.store" "$T/memory"; do
+	for dir in "$T/aside" "$T/server.store" "$T/memory"; do
 		umount "$dir" 2>/dev/null || umount -l "$dir" 2>/dev/null
 	done
 }
@@ -36,6 +36,8 @@ truncate -s 8M "$T/memory/disk"
 mkfs.ext4 -q -m 0 -O ^has_journal "$T/memory/disk" || die "no ext4"
 mount -o loop "$T/memory/disk" "$T/server.store" ||
     skip "there are no loop devices here"
+disk=$(findmnt -n -o SOURCE "$T/server.store")
+mount "$disk" "$T/aside" || die "it can not be mounted twice"
 rmdir "$T/server.store/lost+found"
 chown _dstmd_store "$T/server.store"
 chmod 750 "$T/server.store"
@@ -47,8 +49,6 @@ echo 'limits { per-source 500 source-rate 1000 connections 4000
 on node1 ip -6 route add local 2001:db8:11:0:1::/80 dev lo
 on node1 sysctl -qw net.ipv6.ip_nonlocal_bind=1
 on core ip -6 route add 2001:db8:11:0:1::/80 via 2001:db8:11::10
-start server || exit 1
 export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=regress/wire
-ip netns exec "$NS-node1" python3 regress/fault/disk.py "$server6" \
-    "$SBIN/dstmctl" "$T/server.sock" "$T/server.store" "$T/server.log" \
-    "$T/memory"
+ip netns exec "$NS-node1" python3 regress/fault/disk.py "$NS" "$T" "$SBIN" \
+    "$server6"

@@ -93,6 +93,85 @@ test_power(void **state)
 }
 
 /*
+ * From the first write of a new database, through commits, a checkpoint and
+ * the end: the power fails at every single one in turn, with what of the rest
+ * of the cache by chance is on the disk, in sectors. Then at every one of the
+ * start that follows.
+ */
+#define EVERY_COMMITS	12
+#define EVERY_TIMES	8
+
+static void
+every_life(struct db *db)
+{
+	int i;
+
+	for (i = 0; i < EVERY_COMMITS; i++)
+		if (random_commit(db) == -1 || (i == EVERY_COMMITS / 2 &&
+		    db_checkpoint(db) == -1))
+			break;
+	if (power != 0 && i < EVERY_COMMITS)
+		fail_msg("%s", db_error(db));
+	db_close(db);
+}
+
+/* 1 where the power did not fail: there are not so many writes. */
+static int
+every_cut(long first, long second)
+{
+	struct db *db;
+	char err[512];
+	int whole;
+
+	(void)disk_teardown(NULL);
+	(void)disk_setup(NULL);
+	memset(truth, 0, sizeof(truth));
+	power = first;
+	if ((db = db_open(path, err, sizeof(err))) != NULL)
+		every_life(db);
+	else if (power != 0)
+		fail_msg("cut at %ld: %s", first, err);
+	whole = power != 0;
+	disk_crash();
+	if (second != 0) {
+		power = second;
+		if ((db = db_open(path, err, sizeof(err))) != NULL) {
+			check_truth(db);
+			db_close(db);
+		} else if (power != 0)
+			fail_msg("cuts at %ld, %ld: %s", first, second, err);
+		whole = power != 0;
+		disk_crash();
+	}
+	if ((db = db_open(path, err, sizeof(err))) == NULL)
+		fail_msg("cuts at %ld, %ld: %s", first, second, err);
+	check_truth(db);
+	db_close(db);
+	return (whole);
+}
+
+static void
+test_every_write(void **state)
+{
+	long first, second, most = 0;
+	int i, whole = 0;
+
+	(void)state;
+	for (first = 1; whole < EVERY_TIMES; first++)
+		for (whole = i = 0; i < EVERY_TIMES; i++)
+			whole += every_cut(first, 0);
+	for (i = 1; i < first; i++) {
+		for (second = 1; !every_cut(i, second); second++)
+			;
+		if (second > most)
+			most = second;
+	}
+	print_message("%ld writes and syncs, then at most %ld of a start\n",
+	    first - 1, most);
+	assert_true(first > 60 && most > 5);
+}
+
+/*
  * The process ends at a sync that fails, the next one goes on; then the
  * power fails.
  */
@@ -145,6 +224,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_power),
+		T(test_every_write),
 		T(test_bad_sync),
 	};
 
