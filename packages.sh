@@ -6,7 +6,7 @@ set -eu
 
 build="gcc libc6-dev make pkgconf byacc libbsd-dev libevent-dev libxml2-dev
     libsasl2-dev libsasl2-modules libseccomp-dev libsqlite3-dev libmnl-dev
-    libssl-dev libkrb5-dev"
+    libssl-dev libkrb5-dev libbpf-dev clang"
 demo="iproute2 procps iputils-ping curl nginx-light jq tcpdump"
 fuzz="afl++ clang llvm libclang-rt-14-dev"
 regress="$demo libcmocka-dev python3 perl mandoc clang libclang-rt-14-dev

@@ -99,6 +99,8 @@ word_drop(uint32_t reason)
 		[DROP_MALFORMED] = "malformed",
 		[DROP_ECN] = "ecn",
 		[DROP_QUEUE] = "queue",
+		[DROP_EXPIRED] = "expired",
+		[DROP_MARTIAN] = "martian",
 	};
 
 	return (word(words, COUNT(words), reason));

@@ -554,15 +554,22 @@ struct msg_tunnel_dev {		/* MSG_TUNNEL_DEV, _SOCK, _CLOSE, _GONE, _USED */
 	struct in6_addr	 local;		/* outer, ours */
 };
 
-struct msg_tunnel_entry {	/* MSG_TUNNEL_ADD, _DEL, _ENTRY */
+struct msg_tunnel_lease {	/* MSG_TUNNEL_ADD, _DEL */
 	uint32_t	 dev;
 	struct in_addr	 v4;		/* inner, the node's */
 	struct in6_addr	 v6;		/* outer, the far end's */
-	uint64_t	 in_packets;	/* ENTRY: out of the tunnel */
+	int64_t		 until;		/* now_ms(); INT64_MAX: for ever */
+};
+
+struct msg_tunnel_entry {	/* MSG_TUNNEL_ENTRY */
+	uint32_t	 dev;
+	struct in_addr	 v4;		/* inner, the node's */
+	struct in6_addr	 v6;		/* outer, the far end's */
+	uint64_t	 in_packets;	/* out of the tunnel */
 	uint64_t	 in_bytes;	/* inner octets */
 	uint64_t	 out_packets;	/* into the tunnel */
 	uint64_t	 out_bytes;
-	uint64_t	 cookie;	/* ENTRY: LIST's */
+	uint64_t	 cookie;	/* LIST's */
 };
 
 struct msg_tunnel_keepalive {	/* MSG_TUNNEL_KEEPALIVE */
@@ -592,6 +599,8 @@ enum tunnel_drop {
 	DROP_MALFORMED,		/* not an IPv4 packet */
 	DROP_ECN,		/* RFC 6040, 4.2: CE outside, not ECT inside */
 	DROP_QUEUE,		/* the next hop would not take it */
+	DROP_EXPIRED,		/* its lease is over */
+	DROP_MARTIAN,		/* an inner address that is no host's */
 	DROP_NREASON
 };
 

@@ -376,6 +376,18 @@ run_bpf(void)
 	return ((int)syscall(SYS_bpf, 0, attr, sizeof(attr)));
 }
 
+/* The parent may change entries of maps: it may load no program. */
+static int
+run_bpf_load(void)
+{
+	static const uint64_t insns[] = { 0xb7, 0x95 };	/* r0 = 0; exit */
+	static const char license[] = "GPL";
+	uint64_t attr[16] = { 1 /* socket filter */ | 2ULL << 32,
+	    (uint64_t)(uintptr_t)insns, (uint64_t)(uintptr_t)license };
+
+	return ((int)syscall(SYS_bpf, 5 /* PROG_LOAD */, attr, sizeof(attr)));
+}
+
 static int
 run_io_uring(void)
 {
@@ -479,6 +491,7 @@ static const struct probe probes[] = {
 	{ "mount",		NULL,			run_mount },
 	{ "keyctl",		NULL,			run_keyctl },
 	{ "bpf",		NULL,			run_bpf },
+	{ "bpf-load",		NULL,			run_bpf_load },
 	{ "io-uring",		NULL,			run_io_uring },
 	{ "foreign-fd",		prepare_foreign_fd,	run_foreign_fd },
 	{ "prctl",		NULL,			run_prctl },

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/futex.h>
 #include <linux/if_tun.h>
@@ -247,8 +248,8 @@ static const struct sandbox_row tunnel_rows[] = {
  *
  * Not here, so deadly: ptrace, process_vm_*, pidfd_*, mount and its family,
  * unshare, setns, pivot_root, keyctl and its family, modules, kexec, reboot,
- * swap, perf_event_open, io_uring_*, userfaultfd, threads. bpf is not here
- * either; the BPF data plane will add it with the program types it loads.
+ * swap, perf_event_open, io_uring_*, userfaultfd, threads. Of bpf no more
+ * than entries of maps: all that makes maps and programs is done before.
  *
  * Capabilities, in the bounding set as well:
  * NET_ADMIN	TUN devices, addresses, routes, rules
@@ -370,6 +371,11 @@ static const struct sandbox_row priv_rows[] = {
 	ALLOW_IF(ioctl, IS(1, FIONREAD)),
 	ALLOW_IF(ioctl, IS(1, FIONBIO)),
 	ALLOW_IF(ioctl, IS(1, TCGETS)),
+
+	/* plane bpf: entries of the maps that were made before */
+	ALLOW_IF(bpf, IS(0, BPF_MAP_LOOKUP_ELEM)),
+	ALLOW_IF(bpf, IS(0, BPF_MAP_UPDATE_ELEM)),
+	ALLOW_IF(bpf, IS(0, BPF_MAP_DELETE_ELEM)),
 
 	/* children: fork without sharing, no threads, no name spaces */
 	ALLOW(fork),

@@ -312,5 +312,6 @@ fuzz_one(const uint8_t *buf, size_t len)
 	event_base_loop(priv.base, EVLOOP_NONBLOCK);
 	parent_check();
 	conn_drop_all();
+	session_anew();
 	server_pump();
 }

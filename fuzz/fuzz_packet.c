@@ -28,6 +28,7 @@
 #define LEASES	4	/* at first; and far ends, the TEP of the node behind */
 #define ENTRIES	256	/* addresses that may have one */
 #define TURNS	3
+#define AGREE_TURNS 1000
 #define MTU	1460
 
 enum { AS_TEP, AS_NODE, NDEV };
@@ -62,7 +63,7 @@ static uint8_t			 asked[KEEPALIVE_SIZE];
 static struct event		*ticker;
 static int			 read_errno;	/* of an interface */
 static int			 sent_errno, sent_max;	/* of the network */
-static uint64_t			 lists;		/* asked, and answered */
+static uint64_t			 asked_lists, answered;	/* cookies */
 static int			 settling;	/* what comes is not ours */
 
 int	 tunnel_main(int, char *[]);
@@ -263,7 +264,8 @@ on_stats(struct msglink *l, struct msg *m)
 	memcpy(&st, m->data, sizeof(st));
 	for (i = 0; i < ENTRIES; i++)
 		n += !IN6_IS_ADDR_UNSPECIFIED(&ends[st.dev].far[i]);
-	MUST(settling || (st.entries == n && st.cookie == lists));
+	MUST(settling || st.entries == n);
+	answered = st.cookie;
 }
 
 #define FROM	MSG_FROM(PROC_TUNNEL)
@@ -304,10 +306,11 @@ static void
 entry(enum msg_type type, uint32_t dev, unsigned int i,
     const struct in6_addr *far)
 {
-	struct msg_tunnel_entry me;
+	struct msg_tunnel_lease me;
 
 	memset(&me, 0, sizeof(me));
 	me.dev = dev;
+	me.until = INT64_MAX;
 	me.v4 = lease_v4(i);
 	me.v6 = ends[dev].far[i] = *far;
 	msg_put(child, type, &me, sizeof(me));
@@ -363,6 +366,28 @@ keepalive(uint32_t dev, uint32_t interval, uint32_t answers)
 }
 
 static void
+list(uint32_t dev, uint32_t slot, uint32_t max)
+{
+	struct msg_tunnel_list ml = { .cookie = ++asked_lists, .dev = dev,
+	    .slot = slot, .max = max };
+
+	msg_put(child, MSG_TUNNEL_LIST, &ml, sizeof(ml));
+}
+
+/* Until it has read all that it was told: we know the same. */
+static void
+agree(void)
+{
+	int i;
+
+	list(AS_TEP, 0, 0);
+	list(AS_NODE, 0, 0);
+	for (i = 0; i < AGREE_TURNS && answered != asked_lists; i++)
+		turn();
+	MUST(answered == asked_lists);
+}
+
+static void
 tick(void)
 {
 	if (ticker != NULL)
@@ -379,7 +404,7 @@ set_up(void)
 	device(AS_TEP);
 	device(AS_NODE);
 	keepalive(AS_NODE, 1, 0);
-	turn();
+	agree();
 	tick();
 }
 
@@ -511,9 +536,9 @@ control(struct input *in, uint32_t op)
 	static const struct in6_addr none;
 	struct in6_addr far;
 	struct msg_tunnel_dev md = { .dev = op & OP_NODE };
-	struct msg_tunnel_list ml = { .dev = op & OP_NODE };
 	uint32_t a = input_number(in, 1), b = input_number(in, 1);
 
+	turn();				/* a batch that waits is of before */
 	switch ((op & ~(uint32_t)OP_CONTROL) >> 1) {
 	case TICK:
 		tick();
@@ -530,10 +555,7 @@ control(struct input *in, uint32_t op)
 			entry(MSG_TUNNEL_DEL, md.dev, a, &none);
 		break;
 	case LIST:
-		ml.cookie = ++lists;
-		ml.slot = a;
-		ml.max = b;
-		msg_put(child, MSG_TUNNEL_LIST, &ml, sizeof(ml));
+		list(md.dev, a, b);
 		break;
 	case CLOSE:
 		msg_put(child, MSG_TUNNEL_CLOSE, &md, sizeof(md));
@@ -550,6 +572,8 @@ control(struct input *in, uint32_t op)
 	case KEEPALIVE:
 		if (md.dev == AS_NODE)
 			keepalive(md.dev, a, b & 1);
+		if (md.dev == AS_NODE && a == 0)
+			ticker = NULL;		/* it was stopped */
 		break;
 	case GONE:
 		gone(md.dev);
@@ -559,7 +583,7 @@ control(struct input *in, uint32_t op)
 		sent_max = (int)b;
 		break;
 	}
-	turn();
+	agree();
 }
 
 /* Several of the host's are one batch: nobody looks before the last. */

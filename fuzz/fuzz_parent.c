@@ -16,7 +16,8 @@
 #include "fuzz/fuzz.h"
 #include "regress/unit/parent.h"
 
-#define MESSAGES	64	/* of one input: the next finds a quiet parent */
+#define MESSAGES	256	/* of one input: the next finds a quiet parent */
+#define WAIT_MAX	60	/* ms of one input, the parent's seconds */
 
 /*
  * Beside its own octets a message may have what makes sense: a connection
@@ -24,6 +25,19 @@
  */
 enum { SENSE_CONN = 1, SENSE_NEW = 2, SENSE_V4 = 4, SENSE_SEQ = 8, SENSE_JOB =
     16, SENSE_NAME = 32 };
+
+/*
+ * From this number of a message on: what befalls the parent from elsewhere,
+ * the operator, its clock, the death of processes.
+ */
+#define WORLD		225
+enum { REVOKE, NODE_GO, NODE_REST, NODE_RENEW, DRAIN, SESSION_DIES, SESSION_UP,
+    STORE_UP, STORE_START, OFFER, WAIT, MODE, RESUME, LOOK, NWORLD };
+enum { MODE_FULL = 1, MODE_GONE = 2, MODE_REFUSES = 4, MODE_IDLE = 8,
+    MODE_KEEPALIVE = 16, MODE_STORE_DOWN = 32 };
+
+static uint64_t			 loaded;	/* leases, since STORE_START */
+static int			 loading, waited;
 
 static const char *const	 names[] = { "alice", "bob", "anonymous", "other",
     "up" };
@@ -35,12 +49,15 @@ fuzz_init(void)
 }
 
 static void
-conn_sense(struct input *in, uint32_t sense, uint8_t *m, size_t size)
+conn_sense(struct input *in, uint32_t type, uint32_t sense, uint8_t *m,
+    size_t size)
 {
 	struct conn_ref ref;
 
 	if ((sense & SENSE_CONN) == 0 || size < sizeof(ref))
 		return;
+	if (type == MSG_TEP_UP || type == MSG_TEP_DOWN)
+		m += offsetof(struct msg_tep_state, conn);
 	ref.id = input_number(in, 1) % NSLOT;
 	ref.gen = sense & SENSE_NEW ? pw.said[ref.id].tried + 1 :
 	    pw.said[ref.id].gen;
@@ -82,7 +99,7 @@ name_sense(struct input *in, uint32_t type, uint8_t *m)
 	struct msg_auth_verdict v;
 	uint32_t i = input_number(in, 1);
 
-	pw.sock_peer = pw.nodes[i % NADDR];
+	pw.sock_peer = (i & 0x60) == 0x60 ? pw.here[3] : pw.nodes[i % NADDR];
 	pw.sock_local = pw.here[i / NADDR % NHERE];
 	if (type != MSG_AUTH_VERDICT)
 		return;
@@ -96,10 +113,149 @@ name_sense(struct input *in, uint32_t type, uint8_t *m)
 }
 
 static void
-message(struct input *in)
+session_dies(void)
 {
-	const struct msg_rule *r = &priv_rules[input_number(in, 1) %
-	    priv_nrules];
+	conn_drop_all();
+	session_anew();
+	server_teps_lost();
+	call_session_lost();
+}
+
+/* A server that starts: the store loads, and its count is right. */
+static void
+store_begins(void)
+{
+	if (loading)
+		return;
+	session_dies();
+	parent_restart();
+	store_start();
+	loading = 1;
+	loaded = 0;
+}
+
+static void
+store_ends(void)
+{
+	struct msg_store_loaded m = { loaded };
+
+	if (loading)
+		say(PROC_STORE, MSG_STORE_LOADED, &m, -1);
+	loading = 0;
+}
+
+static void
+on_offer(void *arg, int ok, const char *text)
+{
+	(void)arg;
+	(void)ok;
+	MUST(text != NULL);
+}
+
+static void
+wait_ms(int ms)
+{
+	struct timeval tv = { 0, 0 };
+
+	if (waited + ms > WAIT_MAX)
+		ms = WAIT_MAX - waited;
+	waited += ms;
+	tv.tv_usec = ms * 1000;
+	event_base_loopexit(priv.base, &tv);
+	event_base_dispatch(priv.base);
+}
+
+static void
+mode(uint32_t how)
+{
+	pw.full = (how & MODE_FULL) != 0;
+	pw.gone = (how & MODE_GONE) != 0;
+	pw.refuses = (how & MODE_REFUSES) != 0;
+	pw.store_down = (how & MODE_STORE_DOWN) != 0;
+	priv.conf->node.idle = how & MODE_IDLE ? 5 : 0;
+	priv.conf->node.keepalive = how & MODE_KEEPALIVE ? 1 : 0;
+	if (!pw.full && pw.drained != NULL)
+		pw.drained(NULL);
+}
+
+/* What the control socket shows. */
+static void
+look(void)
+{
+	struct msg_ctl_lease row;
+	struct msg_ctl_node node;
+	struct in_addr after = { 0 };
+
+	(void)node_row(&row);
+	node_status(&node);
+	MUST(memchr(node.error, '\0', sizeof(node.error)) != NULL);
+	while (tep_walk(after, &row))
+		after = row.v4;
+	parent_check();
+}
+
+static void
+world(struct input *in, uint32_t op)
+{
+	uint32_t n;
+
+	switch (op) {
+	case REVOKE:
+		n = input_number(in, 1);
+		(void)lease_revoke(server_engine(), now_ms(), now_wall(),
+		    pw.recent[n % NRECENT]);
+		server_pump();
+		break;
+	case NODE_GO:
+		(void)node_up();
+		break;
+	case NODE_REST:
+		(void)node_down();
+		break;
+	case NODE_RENEW:
+		(void)node_renew();
+		break;
+	case DRAIN:
+		server_drain(input_number(in, 1) % 3);
+		break;
+	case SESSION_DIES:
+		session_dies();
+		break;
+	case SESSION_UP:
+		node_session_up();
+		call_session_up();
+		break;
+	case STORE_UP:
+		server_store_up();
+		node_store_up();
+		break;
+	case STORE_START:
+		store_begins();
+		break;
+	case OFFER:
+		n = input_number(in, 1);
+		(void)offer_make(n & 0x80 ? "" : names[n % COUNT(names)],
+		    &pw.nodes[n / 8 % NADDR], on_offer, NULL);
+		break;
+	case WAIT:
+		wait_ms((int)(input_number(in, 1) % WAIT_MAX));
+		break;
+	case MODE:
+		mode(input_number(in, 1));
+		break;
+	case RESUME:
+		pw.resumed();
+		break;
+	case LOOK:
+		look();
+		break;
+	}
+}
+
+static void
+message(struct input *in, uint32_t number)
+{
+	const struct msg_rule *r = &priv_rules[number % priv_nrules];
 	uint32_t sense = input_number(in, 1);
 	uint8_t m[512], *piece;
 	uint64_t seq;
@@ -111,7 +267,7 @@ message(struct input *in)
 	piece = input_piece(in, &n);
 	memcpy(m, piece, n < sizeof(m) ? n : sizeof(m));
 	free(piece);
-	conn_sense(in, sense, m, r->size);
+	conn_sense(in, r->type, sense, m, r->size);
 	if (sense & SENSE_V4)
 		v4_sense(in, r->type, m);
 	if (sense & SENSE_SEQ) {
@@ -123,26 +279,48 @@ message(struct input *in)
 		job_sense(in, r->type, m);
 	if (sense & SENSE_NAME)
 		name_sense(in, r->type, m);
+	/* A count that is right, or as the input says. */
+	if (r->type == MSG_STORE_LOADED && input_number(in, 1) % 2 != 0) {
+		store_ends();
+		return;
+	}
+	loaded += r->type == MSG_STORE_LEASE;
 	for (from = 0; (r->from & MSG_FROM(from)) == 0; from++)
 		;
 	say((enum proc_id)from, r->type, m, -1);
+}
+
+/* The next input finds a node that wants a lease, and nobody else. */
+static void
+quiet(void)
+{
+	mode(0);
+	server_drain(DRAIN_OFF);
+	store_ends();
+	session_dies();
+	(void)node_down();
+	node_stopped(NULL, NULL);
+	(void)node_up();
+	server_pump();
 }
 
 void
 fuzz_one(const uint8_t *buf, size_t len)
 {
 	struct input in = { buf, len };
+	uint32_t number;
 	int i;
 
-	for (i = 0; in.n > 0 && i < MESSAGES; i++)
-		message(&in);
-	event_base_loop(priv.base, EVLOOP_NONBLOCK);
+	waited = 0;
+	for (i = 0; in.n > 0 && i < MESSAGES; i++) {
+		number = input_number(&in, 1);
+		if (number >= WORLD)
+			world(&in, (number - WORLD) % NWORLD);
+		else
+			message(&in, number);
+		event_base_loop(priv.base, EVLOOP_NONBLOCK);
+	}
 	parent_check();
-	/* the session dies, which ends all of its connections */
-	conn_drop_all();
-	session_anew();
-	server_teps_lost();
-	call_session_lost();
-	server_pump();
+	quiet();
 	parent_check();
 }

@@ -27,13 +27,22 @@
 #include "session/session-int.h"
 
 #define NPEERS		4
-#define STEPS		64
+#define STEPS		128
 #define TURNS		8
 
 enum { CONNECT, CALLED, CLOSE, SAY, FRAME, LINE, HALF, ANSWER, PARENT, TIME,
     NODE, TEP, HOLD, NOP };
 
+/*
+ * From this number of a step on: the rest of what the neighbours say, their
+ * deaths, and a configuration under which there is less room.
+ */
+#define LATE		208
+enum { CALL, TAKEN, REJECT, AUTH, PARSER, WAIT, MODE, AUTH_SAYS, END, NLATE };
+#define WAIT_MAX	60	/* ms of one input */
+
 static struct peer	 peers[NPEERS];
+static int		 waited;
 
 static const char *const lines[] = { "VERSION=1.0\r\n", "VERSION=2.0.1\r\n",
     "AUTHENTICATE ANONYMOUS\r\n", "OK Authentication successful\r\n",
@@ -57,7 +66,10 @@ fuzz_init(void)
 {
 	int i;
 
+	world.mech = MECH_SCRAM_SHA_256;
 	world_start();
+	session.partial_ms = 20;	/* as a WAIT may be */
+	session.linger_ms = 20;
 	if (fcntl(world.dialled, F_SETFL, O_NONBLOCK) == -1)
 		abort();
 	for (i = 0; i < NPEERS; i++)
@@ -193,6 +205,139 @@ stranger(struct peer *p)
 }
 
 static void
+call(uint32_t n)
+{
+	struct msg_call mc;
+
+	memset(&mc, 0, sizeof(mc));
+	mc.call = n % 2;
+	if (world.calls & 1U << mc.call)
+		return;
+	world.calls |= 1U << mc.call;
+	strlcpy(mc.name, "alice", sizeof(mc.name));
+	mc.body.op = n & 2 ? OP_DELETE : OP_CREATE;
+	mc.body.lifetime = 60;
+	mc.body.v4.s_addr = htonl(0xc6336405U);
+	mc.body.v6 = in6addr_loopback;
+	msg_put(world.priv, MSG_CALL, &mc, sizeof(mc));
+}
+
+static void
+about_lease(uint32_t type)
+{
+	struct msg_node_delete md;
+
+	memset(&md, 0, sizeof(md));
+	md.conn = world.lease.conn;
+	md.v4 = world.lease.v4;
+	msg_put(world.priv, type, &md, sizeof(md));
+}
+
+/* A SASL step; the connection may be gone. */
+static void
+auth_says(struct input *in)
+{
+	struct msg_auth_next mn;
+	struct msg_auth_done md;
+	uint32_t n = input_number(in, 1);
+
+	if (world.auth == NULL || world.auth_conn.gen == 0)
+		return;
+	memset(&mn, 0, sizeof(mn));
+	mn.conn = world.auth_conn;
+	mn.has_blob = (n & 4) != 0;
+	mn.result = n % 3 == 0 ? AUTH_OK : n % 3 == 1 ? AUTH_MORE :
+	    AUTH_FAILED;
+	msg_send(world.auth, MSG_AUTH_NEXT, -1, &mn, sizeof(mn), "step",
+	    n & 4 ? 4 : 0);
+	if (mn.result != AUTH_OK)
+		return;
+	memset(&md, 0, sizeof(md));
+	md.conn = mn.conn;
+	md.role = n & 8 ? ROLE_TEP : n & 16 ? ROLE_NODE : ROLE_SERVER;
+	md.ok = (n & 32) == 0;
+	strlcpy(md.name, "alice", sizeof(md.name));
+	msg_put(world.priv, MSG_AUTH_DONE, &md, sizeof(md));
+}
+
+static void
+wait_ms(int ms)
+{
+	struct timeval tv = { 0, 0 };
+
+	if (waited + ms > WAIT_MAX)
+		ms = WAIT_MAX - waited;
+	waited += ms;
+	tv.tv_usec = ms * 1000;
+	event_base_loopexit(world.base, &tv);
+	event_base_dispatch(world.base);
+}
+
+static void
+mode(uint32_t n)
+{
+	session.conf.handshakes = n & 1 ? 2 : 200;
+	session.conf.max_conns = n & 2 ? 4 : 200;
+	session.conf.request_rate = n & 4 ? 60 : 1000000;
+	session.conf.nredirects = n & 8 ? 1 : 0;
+	session.conf.redirects[0] = in6addr_loopback;
+	world.hold_auth = n >> 4 & 1;
+}
+
+static void
+neighbours(void)
+{
+	if (world.parser == NULL)
+		parser_start();
+	if (world.auth == NULL)
+		auth_start();
+}
+
+static void
+late(struct input *in, uint32_t op)
+{
+	struct msg_conn mc;
+
+	switch (op) {
+	case CALL:
+		call(input_number(in, 1));
+		break;
+	case TAKEN:
+		about_lease(MSG_NODE_TAKEN);
+		break;
+	case REJECT:
+		about_lease(MSG_NODE_REJECT);
+		break;
+	case AUTH:
+		if (world.auth == NULL)
+			auth_start();
+		else
+			auth_dies();
+		break;
+	case PARSER:
+		if (world.parser == NULL)
+			parser_start();
+		else
+			parser_dies();
+		break;
+	case WAIT:
+		wait_ms((int)(input_number(in, 1) % WAIT_MAX));
+		break;
+	case MODE:
+		mode(input_number(in, 1));
+		break;
+	case AUTH_SAYS:
+		auth_says(in);
+		break;
+	case END:
+		memset(&mc, 0, sizeof(mc));
+		mc.conn = world.auth_conn;
+		msg_put(world.priv, MSG_CONN_CLOSE, &mc, sizeof(mc));
+		break;
+	}
+}
+
+static void
 step(struct input *in)
 {
 	uint32_t op = input_number(in, 1);
@@ -200,6 +345,10 @@ step(struct input *in)
 	uint8_t *piece;
 	size_t n;
 
+	if (op >= LATE) {
+		late(in, (op - LATE) % NLATE);
+		return;
+	}
 	switch (op % NOP) {
 	case CONNECT:
 		if (p->fd == -1)
@@ -259,8 +408,9 @@ void
 fuzz_one(const uint8_t *buf, size_t len)
 {
 	struct input in = { buf, len };
-	int i;
+	int i, fd;
 
+	waited = 0;
 	world.nasked = world.ntep_replies = 0;
 	world.hold_leases = world.hold_parser = world.refuse_auth = 0;
 	for (i = 0; in.n > 0 && i < STEPS; i++) {
@@ -268,5 +418,12 @@ fuzz_one(const uint8_t *buf, size_t len)
 		turn();
 	}
 	close_all();
+	turn();
+	mode(0);
+	neighbours();
+	turn();
+	/* the next input is not to answer what this one did not */
+	while ((fd = accept4(world.dialled, NULL, NULL, SOCK_CLOEXEC)) != -1)
+		close(fd);
 	turn();
 }

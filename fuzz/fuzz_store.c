@@ -1,7 +1,7 @@
 /*
  * The database on load: a file that somebody else wrote. Either as it comes, or
  * a good one in which octets were changed, or good pages with rows that we
- * would not write.
+ * would not write, or a good file beside a log of which that is so.
  */
 /* COVERS: store/db.c */
 /* LINK: store/db.o libdstmd.a */
@@ -23,11 +23,11 @@
 
 #define RECORDS		40	/* of the good one: more than one page */
 
-enum { FILE_AS_IT_IS, PATCHED, ROWS, NMODE };
+enum { FILE_AS_IT_IS, PATCHED, ROWS, LOG };
 
 static char	 dir[64], path[96], log_path[128];
-static uint8_t	*good;
-static size_t	 good_len;
+static uint8_t	*good, *good_log;
+static size_t	 good_len, good_log_len;
 
 static void
 clean(void)
@@ -38,15 +38,34 @@ clean(void)
 }
 
 static void
-write_file(const uint8_t *p, size_t n)
+write_to(const char *name, const uint8_t *p, size_t n)
 {
 	int fd;
 
-	unlink(log_path);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (fd == -1 || write(fd, p, n) != (ssize_t)n)
 		abort();
 	close(fd);
+}
+
+static void
+write_file(const uint8_t *p, size_t n)
+{
+	unlink(log_path);
+	write_to(path, p, n);
+}
+
+static uint8_t *
+read_from(const char *name, size_t *n)
+{
+	uint8_t *p;
+	FILE *f;
+
+	if ((f = fopen(name, "r")) == NULL || (p = malloc(1 << 20)) == NULL)
+		abort();
+	*n = fread(p, 1, 1 << 20, f);
+	fclose(f);
+	return (p);
 }
 
 static struct lease_rec
@@ -87,7 +106,6 @@ fuzz_init(void)
 	const char *tmp = getenv("TMPDIR");
 	struct db *db;
 	char err[512];
-	FILE *f;
 
 	db_init();
 	snprintf(dir, sizeof(dir), "%.40s/fuzz.XXXXXX",
@@ -100,30 +118,31 @@ fuzz_init(void)
 		abort();
 	put(db, 1, RECORDS);
 	db_close(db);
-	if ((f = fopen(path, "r")) == NULL ||
-	    (good = malloc(1 << 20)) == NULL)
+	good = read_from(path, &good_len);
+	if ((db = db_open(path, err, sizeof(err))) == NULL)
 		abort();
-	good_len = fread(good, 1, 1 << 20, f);
-	fclose(f);
+	put(db, RECORDS, 2 * RECORDS);
+	good_log = read_from(log_path, &good_log_len);
+	db_close(db);
 }
 
 /* Offset and octets, many times. */
 static void
-patched(struct input *in)
+patched(struct input *in, const char *name, const uint8_t *from, size_t len)
 {
 	uint8_t *file, *piece;
 	size_t n, at;
 
-	if ((file = malloc(good_len)) == NULL)
+	if ((file = malloc(len)) == NULL)
 		abort();
-	memcpy(file, good, good_len);
+	memcpy(file, from, len);
 	while (in->n > 0) {
-		at = input_number(in, 2) % good_len;
+		at = input_number(in, 2) % len;
 		piece = input_piece(in, &n);
-		memcpy(file + at, piece, n < good_len - at ? n : good_len - at);
+		memcpy(file + at, piece, n < len - at ? n : len - at);
 		free(piece);
 	}
-	write_file(file, good_len);
+	write_to(name, file, len);
 	free(file);
 }
 
@@ -218,23 +237,68 @@ has(struct db *db, uint32_t i)
 	return (found);
 }
 
+/* One that our schema refuses leaves nothing of its transaction behind. */
+static void
+refused(struct db *db)
+{
+	struct lease_rec r = record(201), bad = record(202);
+
+	bad.state = REC_CLOSED + 1;
+	if (db_begin(db) == 0 && db_put_lease(db, &r) == 0 &&
+	    db_put_lease(db, &bad) == -1) {
+		MUST(db_errno(db) != 0);
+		db_rollback(db);
+		MUST(db_lost(db) || !has(db, 201));
+	} else
+		db_rollback(db);
+}
+
+/* A file that was read whole can be written, and has it then. */
+static void
+written(struct db *db)
+{
+	struct lease_rec r = record(200);
+	struct node_rec node = { 1, r.v4, 2000000 }, got;
+
+	if (db_begin(db) == 0 && db_put_lease(db, &r) == 0 &&
+	    db_put_node(db, &node) == 0 && db_commit(db) == 0) {
+		MUST(has(db, 200));
+		MUST(db_node(db, &got) != 1 ||
+		    got.v4.s_addr == node.v4.s_addr);
+		if (db_checkpoint(db) == 0)
+			MUST(db_log_pages(db) == 0 && has(db, 200));
+		node.valid = 0;
+		if (db_begin(db) == 0 && db_put_node(db, &node) == 0 &&
+		    db_commit(db) == 0)
+			MUST(db_node(db, &got) != 1);
+		return;
+	}
+	db_rollback(db);
+}
+
 void
 fuzz_one(const uint8_t *buf, size_t len)
 {
 	struct input in = { buf, len };
-	struct lease_rec r = record(200);
+	uint32_t mode;
 	char err[512];
 	struct db *db;
 
-	switch (input_number(&in, 1) % NMODE) {
+	mode = input_number(&in, 1);
+	switch (mode >= 0xf0 ? LOG : mode % LOG) {
 	case FILE_AS_IT_IS:
 		write_file(in.p, in.n);
 		break;
 	case PATCHED:
-		patched(&in);
+		unlink(log_path);
+		patched(&in, path, good, good_len);
 		break;
 	case ROWS:
 		rows(&in);
+		break;
+	case LOG:
+		write_file(good, input_number(&in, 1) != 0 ? 0 : good_len);
+		patched(&in, log_path, good_log, good_log_len);
 		break;
 	}
 	err[0] = '\0';
@@ -242,13 +306,10 @@ fuzz_one(const uint8_t *buf, size_t len)
 		MUST(err[0] != '\0' && strchr(err, '\n') == NULL);
 		return;
 	}
-	/* A file that was read whole can be written, and has it then. */
 	if (load(db) >= 0) {
-		if (db_begin(db) == 0 && db_put_lease(db, &r) == 0 &&
-		    db_commit(db) == 0)
-			MUST(has(db, 200));
-		else
-			db_rollback(db);
+		refused(db);
+		if (!db_lost(db))
+			written(db);
 	}
 	db_close(db);
 }

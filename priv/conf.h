@@ -139,6 +139,7 @@ struct conf {
 	char		 store[CONF_PATH_SIZE];		/* directory */
 	char		 secrets[CONF_PATH_SIZE];
 	struct lease_limits limits;
+	int		 bpf;		/* plane bpf; 0: tun */
 	char		 keytab[CONF_PATH_SIZE];	/* of GSSAPI */
 	uint32_t	 server_mechs[MECH_MAX];	/* offered, in this
 							 * order */

@@ -128,11 +128,11 @@ conn_open(struct msglink *l, struct msg *m)
 	if ((c = conn_new(mo.conn, CONN_ACCEPTED, 0)) == NULL)
 		log_doubt(PROC_SESSION, "session: connection %u.%u can not be",
 		    mo.conn.id, mo.conn.gen);
-	else if (m->fd == -1) {
-		log_doubt(PROC_PRIV, "connections are refused, as the parent "
-		    "may have no more descriptors: raise its limit");
-		conn_free(c);
-	} else if (conn_addresses(c, m->fd) == -1) {
+	else if (conn_addresses(c, m->fd) == -1) {
+		if (m->fd == -1)
+			log_doubt(PROC_PRIV, "connections are refused, as the "
+			    "parent may have no more descriptors: raise its "
+			    "limit");
 		/* The peer may have gone already, which is no fault. */
 		log_debug("connection %u.%u has no peer", mo.conn.id,
 		    mo.conn.gen);

@@ -161,13 +161,19 @@ host_move(const struct in6_addr *local, uint32_t mtu)
 	return (0);
 }
 
+void
+host_renew(const struct msg_node_lease *l, int64_t until)
+{
+	priv.plane->add(NODE_DEV, l->v4, &l->tep6, until);
+}
+
 static int
-configure_demand(const struct msg_node_lease *l)
+configure_demand(const struct msg_node_lease *l, int64_t until)
 {
 	if (host_wait() == -1 ||
 	    host_move(&l->v6, host_mtu(&l->v6, &l->tep6)) == -1)
 		return (-1);
-	priv.plane->add(NODE_DEV, l->v4, &l->tep6);
+	host_renew(l, until);
 	leased = l->v4;
 	if (host_addr(l->v4) == -1)
 		return (-1);
@@ -181,20 +187,20 @@ configure_demand(const struct msg_node_lease *l)
 }
 
 static int
-configure_always(const struct msg_node_lease *l)
+configure_always(const struct msg_node_lease *l, int64_t until)
 {
 	if (host_open(&l->v6, &l->tep6) == -1)
 		return (-1);
-	priv.plane->add(NODE_DEV, l->v4, &l->tep6);
+	host_renew(l, until);
 	leased = l->v4;
 	return (host_addr(l->v4) == 0 ? host_route(l->v4) : -1);
 }
 
 int
-host_configure(const struct msg_node_lease *l)
+host_configure(const struct msg_node_lease *l, int64_t until)
 {
-	if ((host_conf()->idle != 0 ? configure_demand(l) :
-	    configure_always(l)) == 0)
+	if ((host_conf()->idle != 0 ? configure_demand(l, until) :
+	    configure_always(l, until)) == 0)
 		return (0);
 	host_unconfigure();
 	return (-1);

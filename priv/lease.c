@@ -176,8 +176,9 @@ reserve(struct lease_engine *e, int64_t now, int64_t wall, struct lease *l,
 	attempt_keep(e, l, ask, tried);
 	lease_set_timer(e, l, now + (l->attempt != NULL ? LEASE_FAILOVER :
 	    RESERVE_MS));
-	/* The TEP's entry outlives the answer, which comes later. */
-	lease_tell_tep(e, l, LA_TEP_ADD, l->lifetime + RESERVE_MS / 1000);
+	/* A far TEP's entry outlives the answer, which comes later. */
+	lease_tell_tep(e, l, LA_TEP_ADD, l->lifetime +
+	    (e->teps[e->pools[l->pool].tep].local ? 0 : RESERVE_MS / 1000));
 }
 
 static void

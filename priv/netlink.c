@@ -8,8 +8,11 @@
 
 #include <net/if.h>
 #include <linux/fib_rules.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +25,7 @@
 #define BUF_SIZE	32768		/* what a piece of a dump may have */
 #define WAIT_S		5
 #define DUMP_TRIES	5		/* of one that changes under way */
+#define FILTERS_MAX	64		/* on a hook, that are ours */
 #define RULES_MAX	100000		/* that a clean removes */
 
 static struct mnl_socket	*nl;
@@ -561,6 +565,191 @@ int
 netlink_has_addr6(const struct in6_addr *v6)
 {
 	return (index_of_addr(v6) != -1 || errno != EADDRNOTAVAIL);
+}
+
+/*
+ * tc programs. Ours have RTPROT_DSTMD as their preference, and as their handle
+ * the index of the device that they serve.
+ */
+
+static struct nlmsghdr *
+tc(uint16_t type, uint16_t flags, int ifindex, uint32_t parent)
+{
+	struct nlmsghdr *nh = request(type, flags);
+	struct tcmsg *t = mnl_nlmsg_put_extra_header(nh, sizeof(*t));
+
+	t->tcm_family = AF_UNSPEC;
+	t->tcm_ifindex = ifindex;
+	t->tcm_parent = parent;
+	return (nh);
+}
+
+static struct nlmsghdr *
+filter(uint16_t type, uint16_t flags, int ifindex, uint32_t hook, int handle)
+{
+	struct nlmsghdr *nh;
+	struct tcmsg *t;
+
+	nh = tc(type, flags, ifindex, TC_H_MAKE(TC_H_CLSACT, hook));
+	t = mnl_nlmsg_get_payload(nh);
+	t->tcm_info = TC_H_MAKE((uint32_t)RTPROT_DSTMD << 16,
+	    htons(0x0003));		/* ETH_P_ALL */
+	t->tcm_handle = (uint32_t)handle;
+	mnl_attr_put_strz(nh, TCA_KIND, "bpf");
+	return (nh);
+}
+
+/* Filters on a hook of an interface. */
+struct filters {
+	uint32_t	 total;			/* anybody's */
+	uint32_t	 nours;
+	uint32_t	 ours[FILTERS_MAX];	/* handles */
+};
+
+static int
+filter_cb(const struct nlmsghdr *nh, void *arg)
+{
+	const struct tcmsg *t = mnl_nlmsg_get_payload(nh);
+	struct filters *f = arg;
+
+	/* With the handle 0 a classifier is told before its filters. */
+	if (nh->nlmsg_type != RTM_NEWTFILTER ||
+	    mnl_nlmsg_get_payload_len(nh) < sizeof(*t) || t->tcm_handle == 0)
+		return (MNL_CB_OK);
+	f->total++;
+	if (t->tcm_info >> 16 == RTPROT_DSTMD && f->nours < FILTERS_MAX)
+		f->ours[f->nours++] = t->tcm_handle;
+	return (MNL_CB_OK);
+}
+
+static int
+filters_get(int ifindex, uint32_t hook, struct filters *f)
+{
+	int tries;
+
+	for (tries = 0; tries < DUMP_TRIES; tries++) {
+		memset(f, 0, sizeof(*f));
+		if (talk(tc(RTM_GETTFILTER, NLM_F_DUMP, ifindex,
+		    TC_H_MAKE(TC_H_CLSACT, hook)), filter_cb, f) == 0)
+			return (0);
+		if (errno != EINTR)
+			break;
+	}
+	return (-1);
+}
+
+/*
+ * The device of that index serves somebody as long as it has our program at
+ * its egress: the index alone may be a later interface's.
+ */
+static int
+is_served(uint32_t ifindex)
+{
+	struct filters f;
+	uint32_t i;
+
+	if (filters_get((int)ifindex, TC_H_MIN_EGRESS, &f) == -1)
+		return (errno != ENODEV && errno != EINVAL);
+	for (i = 0; i < f.nours; i++)
+		if (f.ours[i] == ifindex)
+			return (1);
+	return (0);
+}
+
+/* What a killed daemon left at the ingress: how many. */
+static uint32_t
+filters_clean(int ifindex)
+{
+	struct filters f;
+	uint32_t i, n = 0;
+
+	if (filters_get(ifindex, TC_H_MIN_INGRESS, &f) == -1)
+		return (0);
+	for (i = 0; i < f.nours; i++)
+		if (!is_served(f.ours[i]) &&
+		    talk(filter(RTM_DELTFILTER, 0, ifindex, TC_H_MIN_INGRESS,
+		    (int)f.ours[i]), NULL, NULL) == 0)
+			n++;
+	return (n);
+}
+
+/* What carries the filters of both hooks: 1 it is new, 0 there was one. */
+static int
+clsact(uint16_t type, int ifindex)
+{
+	struct nlmsghdr *nh;
+
+	nh = tc(type, type == RTM_NEWQDISC ? NLM_F_CREATE | NLM_F_EXCL : 0,
+	    ifindex, TC_H_CLSACT);
+	((struct tcmsg *)mnl_nlmsg_get_payload(nh))->tcm_handle =
+	    TC_H_MAKE(TC_H_CLSACT, 0);
+	mnl_attr_put_strz(nh, TCA_KIND, "clsact");
+	if (talk(nh, NULL, NULL) == 0)
+		return (1);
+	return (errno == EEXIST ? 0 : -1);
+}
+
+static int
+bpf_attach(int ifindex, uint32_t hook, int handle, int prog)
+{
+	struct nlmsghdr *nh;
+	struct nlattr *opt;
+
+	nh = filter(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, ifindex,
+	    hook, handle);
+	opt = mnl_attr_nest_start(nh, TCA_OPTIONS);
+	mnl_attr_put_u32(nh, TCA_BPF_FD, (uint32_t)prog);
+	mnl_attr_put_strz(nh, TCA_BPF_NAME, "dstmd");
+	mnl_attr_put_u32(nh, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+	mnl_attr_nest_end(nh, opt);
+	return (talk(nh, NULL, NULL));
+}
+
+int
+netlink_bpf_attach(const char *ifname, int prog)
+{
+	int i;
+
+	if ((i = index_of(ifname)) == -1 ||
+	    clsact(RTM_NEWQDISC, i) == -1 ||
+	    bpf_attach(i, TC_H_MIN_EGRESS, i, prog) == -1)
+		return (-1);
+	return (i);
+}
+
+int
+netlink_bpf_attach_outer(const struct in6_addr *v6, int ifindex, int prog,
+    struct netlink_outer *outer)
+{
+	int i, new;
+
+	if ((i = index_of_addr(v6)) == -1 ||
+	    (new = clsact(RTM_NEWQDISC, i)) == -1)
+		return (-1);
+	if (filters_clean(i) > 0)
+		new = 1;
+	if (bpf_attach(i, TC_H_MIN_INGRESS, ifindex, prog) == -1)
+		return (-1);
+	outer->ifindex = i;
+	outer->handle = ifindex;
+	outer->qdisc |= new;
+	return (0);
+}
+
+int
+netlink_bpf_detach_outer(const struct netlink_outer *outer)
+{
+	struct filters in, out;
+
+	if (talk(filter(RTM_DELTFILTER, 0, outer->ifindex, TC_H_MIN_INGRESS,
+	    outer->handle), NULL, NULL) == -1)
+		return (errno == ENODEV ? 0 : -1);
+	if (!outer->qdisc ||
+	    filters_get(outer->ifindex, TC_H_MIN_INGRESS, &in) == -1 ||
+	    filters_get(outer->ifindex, TC_H_MIN_EGRESS, &out) == -1 ||
+	    in.total != 0 || out.total != 0)
+		return (0);
+	return (clsact(RTM_DELQDISC, outer->ifindex) == -1 ? -1 : 0);
 }
 
 int

@@ -46,6 +46,23 @@ int	 netlink_watch_addr6(void);	/* before the sandbox */
 void	 netlink_watch_empty(int);
 /* MTU of the interface that has this address; 0 on error. */
 uint32_t netlink_addr_mtu(const struct in6_addr *);
+/* A tc program (its descriptor) onto the egress of an interface: its index. */
+int	 netlink_bpf_attach(const char *ifname, int prog);
+/*
+ * And onto the ingress of the interface that has that outer address, for the
+ * device of index ifindex; takes the place of the one before, and removes
+ * those of devices that are no more (of a killed daemon). What it did is in
+ * outer, for detach, which undoes it: the qdisc too where it was not there
+ * before us and nobody else uses it.
+ */
+struct netlink_outer {
+	int	 ifindex;	/* 0: nothing is attached */
+	int	 handle;
+	int	 qdisc;		/* is ours */
+};
+int	 netlink_bpf_attach_outer(const struct in6_addr *, int ifindex,
+	    int prog, struct netlink_outer *outer);
+int	 netlink_bpf_detach_outer(const struct netlink_outer *);
 /* The link-local address of the interface that has this address: 0 or -1. */
 int	 netlink_linklocal(const struct in6_addr *, struct in6_addr *);
 

@@ -388,7 +388,7 @@ node_configure(const struct msg_node_lease *ml)
 {
 	struct plane_dev dev;
 
-	if (host_configure(ml) == -1)
+	if (host_configure(ml, until_ms) == -1)
 		return (-1);
 	state = NODE_UP;
 	holding = 1;
@@ -438,7 +438,9 @@ node_lease(struct msglink *l, struct msg *m)
 	    !IN6_ARE_ADDR_EQUAL(&held.v6, &ml.v6) ||
 	    !IN6_ARE_ADDR_EQUAL(&held.tep6, &ml.tep6)))
 		node_unconfigure(EVENT_LOST, "the server gave another lease");
+	until_ms = now_ms() + (int64_t)ml.lifetime * 1000;
 	if (state == NODE_UP) {
+		host_renew(&ml, until_ms);
 		if (held.tep4.s_addr != ml.tep4.s_addr)
 			node_watch(&ml);
 		else if (life == TEP_SILENT) {
@@ -466,7 +468,6 @@ node_lease(struct msglink *l, struct msg *m)
 	held = ml;
 	has_hint = 1;
 	hint = ml.v4;
-	until_ms = now_ms() + (int64_t)ml.lifetime * 1000;
 	timer_set(timer, until_ms - now_ms());
 	node_store(1);
 	if (kind != 0)

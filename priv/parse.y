@@ -104,15 +104,15 @@ static void	 node_table(const struct tok *, const struct tok *);
 }
 
 %token	<tok> STRING
-%token	<tok> ACCEPT ADDRESS ALLOW ANONYMOUS AUTH AUTHFAILURES AUTHTIMEOUT CALL
+%token	<tok> ACCEPT ADDRESS ALLOW ANONYMOUS AUTH AUTHFAILURES AUTHTIMEOUT BPF CALL
 %token	<tok> CONNECT CONNECTIONS CONTROL DEFAULT DEMAND EVENT EXCLUDE FROM HANDSHAKES
 %token	<tok> IDLE IDLETIMEOUT INCLUDE INTERFACE KEEPALIVE KEYTAB
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
-%token	<tok> OFFERS ON PASSWORD PASSWORDS PERSOURCE POOL PORT PREFIX QUARANTINE
+%token	<tok> OFFERS ON PASSWORD PASSWORDS PERSOURCE PLANE POOL PORT PREFIX QUARANTINE
 %token	<tok> REDIRECT REQUESTRATE REQUESTTIMEOUT ROUTE SECRETS SERVER
 %token	<tok> SOURCEPREFIX SOURCERATE STORE
 %token	<tok> SUCCESSPAUSE
-%token	<tok> TABLE TEP TO USER WEIGHT
+%token	<tok> TABLE TEP TO TUN USER WEIGHT
 %token	INVALID
 %type	<number> port mtu mech idle
 
@@ -140,6 +140,14 @@ global		: CONTROL STRING {
 			set_path(pc.conf->store, $1, $2);
 		}
 		| SECRETS STRING		{ set_secrets($1, $2); }
+		| PLANE TUN {
+			once(0, $1);
+			pc.conf->bpf = 0;
+		}
+		| PLANE BPF {
+			once(0, $1);
+			pc.conf->bpf = 1;
+		}
 		| LIMITS '{' {
 			once(0, $1);
 			pc.seen[1] = 0;
@@ -472,6 +480,7 @@ static const struct keyword {
 	{ "auth",		AUTH },
 	{ "auth-failures",	AUTHFAILURES },
 	{ "auth-timeout",	AUTHTIMEOUT },
+	{ "bpf",		BPF },
 	{ "call",		CALL },
 	{ "connect",		CONNECT },
 	{ "connections",	CONNECTIONS },
@@ -504,6 +513,7 @@ static const struct keyword {
 	{ "password",		PASSWORD },
 	{ "passwords",		PASSWORDS },
 	{ "per-source",		PERSOURCE },
+	{ "plane",		PLANE },
 	{ "pool",		POOL },
 	{ "port",		PORT },
 	{ "prefix",		PREFIX },
@@ -521,6 +531,7 @@ static const struct keyword {
 	{ "table",		TABLE },
 	{ "tep",		TEP },
 	{ "to",			TO },
+	{ "tun",		TUN },
 	{ "user",		USER },
 	{ "weight",		WEIGHT },
 };

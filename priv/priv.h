@@ -151,6 +151,7 @@ void	 store_loaded(struct msglink *, struct msg *);
 
 /* tep.c: our TEPs, and the entries that other servers have in them */
 void	 tep_init(void);		/* opens local TEPs' devices; fatal */
+void	 tep_end(void);			/* of the daemon: and closes them */
 void	 tep_request(struct pconn *, const struct msg_lease_request *);
 /* Entry of the lowest address above: 1, or 0 at the end. */
 int	 tep_walk(struct in_addr, struct msg_ctl_lease *);
@@ -194,8 +195,10 @@ void	 host_init(void);
 /* On demand: the interface without a lease, if it is not there. 0, or -1
  * logged: try again later. */
 int	 host_wait(void);
-/* 0, or -1 logged: as before. */
-int	 host_configure(const struct msg_node_lease *);
+/* 0, or -1 logged: as before. The lease ends at that now_ms(). */
+int	 host_configure(const struct msg_node_lease *, int64_t until);
+/* It is up, and ends later. */
+void	 host_renew(const struct msg_node_lease *, int64_t until);
 /* Takes the lease off the host; on demand the interface stays. */
 void	 host_unconfigure(void);
 void	 host_close(void);

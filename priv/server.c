@@ -65,7 +65,9 @@ server_init(void)
 				fatalx("user %s: %s can not be reserved",
 				    conf->users[i].name,
 				    log_in(conf->users[i].policy.fixed[j]));
-	if ((deadline = evtimer_new(priv.base, server_deadline, NULL)) == NULL)
+	/* The fuzzer's servers start again and again, and keep the timer. */
+	if (deadline == NULL && (deadline = evtimer_new(priv.base,
+	    server_deadline, NULL)) == NULL)
 		fatalx("evtimer_new");
 }
 
@@ -103,7 +105,8 @@ do_tep(const struct lease_action *a, uint32_t op)
 
 	if (tep->local) {
 		if (op == OP_CREATE)
-			priv.plane->add(a->tep, a->v4, &a->v6);
+			priv.plane->add(a->tep, a->v4, &a->v6, now_ms() +
+			    (int64_t)a->lifetime * 1000);
 		else
 			priv.plane->del(a->tep, a->v4);
 		lease_tep_done(engine, now_ms(), now_wall(), a->tep, a->job,

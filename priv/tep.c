@@ -259,7 +259,8 @@ tep_gone(struct msglink *l, struct msg *m)
 		return;
 	}
 	/* It may have been taken over: the kernel knows. */
-	if (!tep_dev(md.dev, &pd) || priv.plane->exists(md.dev))
+	if (priv.quitting || !tep_dev(md.dev, &pd) ||
+	    priv.plane->exists(md.dev))
 		return;
 	log_warnx("TEP %s: somebody has removed its interface %s",
 	    priv.conf->teps[md.dev].name, pd.ifname);
@@ -279,6 +280,16 @@ tep_init(void)
 	for (i = 0; i < priv.conf->nteps; i++)
 		if (priv.conf->teps[i].local)
 			tep_open(i);
+}
+
+void
+tep_end(void)
+{
+	uint32_t i;
+
+	for (i = 0; i < priv.conf->nteps; i++)
+		if (priv.conf->teps[i].local)
+			priv.plane->close(i);
 }
 
 int
@@ -354,7 +365,7 @@ tep_create(struct pconn *c, const struct msg_lease_request *req,
 	e->conn = c->ref;
 	e->until = now_ms() + (int64_t)lifetime * 1000;
 	RB_INSERT(timers, &timers, e);
-	priv.plane->add(e->tep, req->v4, &e->v6);
+	priv.plane->add(e->tep, req->v4, &e->v6, e->until);
 	r->lifetime = lifetime;
 }
 

@@ -97,12 +97,15 @@ set_sin6(struct sockaddr_storage *ss, const struct in6_addr *v6)
 }
 
 static void
-gif_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6)
+gif_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6,
+    int64_t until)
 {
 	struct if_laddrreq req;
 	struct ifreq ifr;
 
-	if (!devices[dev].open)
+	(void)until;		/* the kernel knows no time: the parent does */
+	if (!devices[dev].open || (devices[dev].v4.s_addr == v4.s_addr &&
+	    v4.s_addr != 0 && IN6_ARE_ADDR_EQUAL(&devices[dev].v6, v6)))
 		return;
 	if (devices[dev].v4.s_addr != 0 &&
 	    devices[dev].v4.s_addr != v4.s_addr) {

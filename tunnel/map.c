@@ -89,7 +89,7 @@ tunnel_map_find(struct tunnel_map *m, struct in_addr v4)
 
 void
 tunnel_map_add(struct tunnel_map *m, struct in_addr v4,
-    const struct in6_addr *v6)
+    const struct in6_addr *v6, int64_t until)
 {
 	struct tunnel_entry *e;
 
@@ -100,11 +100,14 @@ tunnel_map_add(struct tunnel_map *m, struct in_addr v4,
 	e = &m->slots[probe(m, v4)];
 	if (e->v4.s_addr == 0)
 		m->count++;
-	else if (IN6_ARE_ADDR_EQUAL(&e->v6, v6))
+	else if (IN6_ARE_ADDR_EQUAL(&e->v6, v6)) {
+		e->until = until;
 		return;
+	}
 	memset(e, 0, sizeof(*e));
 	e->v4 = v4;
 	e->v6 = *v6;
+	e->until = until;
 }
 
 int

@@ -38,6 +38,7 @@ struct entry {
 	TAILQ_ENTRY(entry)	 todo;
 	struct in_addr		 v4;
 	struct in6_addr		 v6;
+	int64_t			 until;
 	uint8_t			 waits;		/* is in todo */
 	uint8_t			 gone;		/* it waits to be deleted */
 };
@@ -143,12 +144,13 @@ send_fd(const struct device *d, uint32_t type, int fd)
 static void
 send_entry(const struct device *d, const struct entry *e)
 {
-	struct msg_tunnel_entry m;
+	struct msg_tunnel_lease m;
 
 	memset(&m, 0, sizeof(m));
 	m.dev = d->conf.dev;
 	m.v4 = e->v4;
 	m.v6 = e->v6;
+	m.until = e->until;
 	msg_put(tunnel, e->gone ? MSG_TUNNEL_DEL : MSG_TUNNEL_ADD, &m,
 	    sizeof(m));
 }
@@ -503,7 +505,8 @@ tun_close(uint32_t dev)
  */
 
 static void
-tun_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6)
+tun_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6,
+    int64_t until)
 {
 	struct device *d = device_of(dev);
 	struct entry *e;
@@ -521,6 +524,7 @@ tun_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6)
 		d->count++;
 	}
 	e->v6 = *v6;
+	e->until = until;
 	tell(d, e);
 }
 

@@ -57,6 +57,7 @@ static struct event_base	*base;
 static struct msglink		*parent;
 static struct device		 devices[TUNNEL_DEV_MAX];
 static struct batch		 out, in;
+static int64_t			 batch_ms;	/* when the batch began */
 
 static void
 batch_init(struct batch *b)
@@ -109,6 +110,16 @@ drain_errors(const struct device *d)
  * Into the tunnel
  */
 
+/* The parent deletes what is over; but it may hang. NULL: it is, or was. */
+static struct tunnel_entry *
+entry_live(struct device *d, struct tunnel_entry *e)
+{
+	if (e == NULL || batch_ms < e->until)
+		return (e);
+	d->drops[DROP_EXPIRED]++;
+	return (NULL);
+}
+
 /* The lease that a packet from this host belongs to; NULL: none. */
 static struct tunnel_entry *
 entry_out(struct device *d, const uint8_t *p)
@@ -120,7 +131,7 @@ entry_out(struct device *d, const uint8_t *p)
 	if (e == NULL)
 		d->drops[d->conf.is_node ? DROP_INNER_SOURCE :
 		    DROP_NO_LEASE]++;
-	return (e);
+	return (entry_live(d, e));
 }
 
 /* Packet n of the batch leaves to e's far end. */
@@ -240,6 +251,7 @@ on_tun(evutil_socket_t fd, short what, void *arg)
 	ssize_t r;
 
 	(void)what;
+	batch_ms = now_ms();
 	for (i = 0; i < BATCH; i++) {
 		r = read((int)fd, out.packets[n], PACKET_MAX);
 		if (r == -1) {
@@ -272,7 +284,7 @@ entry_in(struct device *d, const uint8_t *p, const struct in6_addr *from)
 		d->drops[DROP_OUTER_SOURCE]++;
 		e = NULL;
 	}
-	return (e);
+	return (entry_live(d, e));
 }
 
 static uint8_t
@@ -330,7 +342,8 @@ on_keepalive(evutil_socket_t fd, short what, void *arg)
 	next = keepalive_tick(&d->keepalive, &send, &died);
 	timer_set(d->ev_keepalive, next);
 	if (send && d->sock != -1 &&
-	    (e = tunnel_map_find(d->map, d->keepalive.v4)) != NULL) {
+	    (e = tunnel_map_find(d->map, d->keepalive.v4)) != NULL &&
+	    now_ms() < e->until) {
 		batch_out(0, keepalive_packet(&d->keepalive, out.packets[0]),
 		    e, 0);
 		send_batch(d, 1);
@@ -380,6 +393,7 @@ on_sock(evutil_socket_t fd, short what, void *arg)
 		mh->msg_namelen = sizeof(in.names[i]);
 		mh->msg_controllen = sizeof(in.controls[i].buf);
 	}
+	batch_ms = now_ms();
 	n = recvmmsg((int)fd, in.msgs, BATCH, MSG_DONTWAIT, NULL);
 	for (i = 0; i < n; i++)
 		packet_in(d, i);
@@ -479,27 +493,27 @@ tunnel_close(struct msglink *l, struct msg *m)
 static void
 tunnel_add(struct msglink *l, struct msg *m)
 {
-	struct msg_tunnel_entry me;
+	struct msg_tunnel_lease ml;
 	struct device *d;
 
 	(void)l;
-	memcpy(&me, m->data, sizeof(me));
-	d = device_of(me.dev);
+	memcpy(&ml, m->data, sizeof(ml));
+	d = device_of(ml.dev);
 	if (d->map != NULL)
-		tunnel_map_add(d->map, me.v4, &me.v6);
+		tunnel_map_add(d->map, ml.v4, &ml.v6, ml.until);
 }
 
 static void
 tunnel_del(struct msglink *l, struct msg *m)
 {
-	struct msg_tunnel_entry me;
+	struct msg_tunnel_lease ml;
 	struct device *d;
 
 	(void)l;
-	memcpy(&me, m->data, sizeof(me));
-	d = device_of(me.dev);
+	memcpy(&ml, m->data, sizeof(ml));
+	d = device_of(ml.dev);
 	if (d->map != NULL)
-		(void)tunnel_map_del(d->map, me.v4);
+		(void)tunnel_map_del(d->map, ml.v4);
 }
 
 static void
@@ -574,9 +588,9 @@ static const struct msg_rule	 rules[] = {
 	    tunnel_sock },
 	{ MSG_TUNNEL_CLOSE, PRIV, sizeof(struct msg_tunnel_dev), 0, 0,
 	    tunnel_close },
-	{ MSG_TUNNEL_ADD, PRIV, sizeof(struct msg_tunnel_entry), 0, 0,
+	{ MSG_TUNNEL_ADD, PRIV, sizeof(struct msg_tunnel_lease), 0, 0,
 	    tunnel_add },
-	{ MSG_TUNNEL_DEL, PRIV, sizeof(struct msg_tunnel_entry), 0, 0,
+	{ MSG_TUNNEL_DEL, PRIV, sizeof(struct msg_tunnel_lease), 0, 0,
 	    tunnel_del },
 	{ MSG_TUNNEL_KEEPALIVE, PRIV, sizeof(struct msg_tunnel_keepalive), 0, 0,
 	    tunnel_keepalive },

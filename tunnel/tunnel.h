@@ -52,6 +52,7 @@ struct tunnel_map;
 struct tunnel_entry {
 	struct in_addr	 v4;
 	struct in6_addr	 v6;
+	int64_t		 until;		/* now_ms(); the map does not look */
 	uint64_t	 in_packets, in_bytes, out_packets, out_bytes;
 };
 struct tunnel_map *tunnel_map_new(void);
@@ -62,7 +63,7 @@ void		 tunnel_map_free(struct tunnel_map *);
  * the next add or del. tunnel_map_del: 0, or -1 it was not there.
  */
 void		 tunnel_map_add(struct tunnel_map *, struct in_addr,
-		    const struct in6_addr *);
+		    const struct in6_addr *, int64_t until);
 int		 tunnel_map_del(struct tunnel_map *, struct in_addr);
 struct tunnel_entry *tunnel_map_find(struct tunnel_map *, struct in_addr);
 uint32_t	 tunnel_map_count(const struct tunnel_map *);
@@ -147,10 +148,12 @@ struct plane {
 	int		(*move)(const struct plane_dev *);
 	/*
 	 * v4 -> v6; replaces. Takes effect in order of the calls; of several
-	 * calls for one address that wait, the last one counts.
+	 * calls for one address that wait, the last one counts. Of packets
+	 * from `until' on (now_ms(); INT64_MAX never) all are dropped, even
+	 * if the parent hangs; del is the caller's still.
 	 */
 	void		(*add)(uint32_t dev, struct in_addr,
-			    const struct in6_addr *);
+			    const struct in6_addr *, int64_t until);
 	void		(*del)(uint32_t dev, struct in_addr);
 	/*
 	 * Whether the far end of the node's one entry answers is watched from
@@ -186,6 +189,15 @@ void		 plane_tun_attach(struct msglink *);
  */
 void		 plane_tun_entry(struct msglink *, struct msg *);
 void		 plane_tun_stats(struct msglink *, struct msg *);
+
+/*
+ * plane-bpf.c: plane tun, and the kernel's fast path for the common packet.
+ * Before the sandbox each device is prepared, with room for so many entries:
+ * 0, or -1 this kernel, or who we are, does not do it (said by log_debug).
+ * One that is not prepared is carried in user space alone.
+ */
+extern const struct plane plane_bpf;
+int		 plane_bpf_prepare(uint32_t dev, uint32_t max);
 
 /* gif-openbsd.c: one gif(4) for each entry. It has never run. */
 #ifdef __OpenBSD__

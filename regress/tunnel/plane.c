@@ -19,7 +19,7 @@
  *	lie-stats dev next	or the end of a page, unasked or in answer to
  *	lie-none		the list that follows
  *
- * usage: plane binary root uid
+ * usage: plane binary root uid [bpf]
  */
 #include <sys/types.h>
 #include <sys/socket.h>
@@ -43,7 +43,12 @@
 #include "tunnel/tunnel.h"
 
 #define ARGS_MAX	8
+#define BPF_ROOM	131072
 
+static const struct plane	*plane = &plane_tun;
+#ifdef HAVE_BPF
+static int			 prepared[TUNNEL_DEV_MAX];
+#endif
 static struct event_base	*base;
 static struct msglink		*link_;
 static pid_t			 pid;
@@ -205,24 +210,28 @@ cmd_open(char *args[])
 
 	memset(&pd, 0, sizeof(pd));
 	pd.dev = number(args[0]);
+#ifdef HAVE_BPF
+	if (plane == &plane_bpf && !prepared[pd.dev])
+		prepared[pd.dev] = plane_bpf_prepare(pd.dev, BPF_ROOM) == 0;
+#endif
 	pd.is_node = args[1][0] == '1';
 	pd.mtu = number(args[2]);
 	strlcpy(pd.ifname, args[3], sizeof(pd.ifname));
 	inet_pton(AF_INET6, args[4], &pd.local);
-	answer(plane_tun.open(&pd) == 0 ? "ok" : "error");
+	answer(plane->open(&pd) == 0 ? "ok" : "error");
 }
 
 static void
 cmd_close(char *args[])
 {
-	plane_tun.close(number(args[0]));
+	plane->close(number(args[0]));
 	answer("ok");
 }
 
 static void
 cmd_reopen(char *args[])
 {
-	answer(plane_tun.reopen(number(args[0])) == 0 ? "ok" : "error");
+	answer(plane->reopen(number(args[0])) == 0 ? "ok" : "error");
 }
 
 static struct in_addr
@@ -230,6 +239,16 @@ next_v4(struct in_addr v4)
 {
 	v4.s_addr = htonl(ntohl(v4.s_addr) + 1);
 	return (v4);
+}
+
+/* How long what is added from now on is to live, in ms; 0: for ever. */
+static int64_t		 life;
+
+static void
+cmd_life(char *args[])
+{
+	life = number(args[0]);
+	answer("ok");
 }
 
 static void
@@ -242,7 +261,8 @@ cmd_add(char *args[])
 	inet_pton(AF_INET, args[2], &v4);
 	inet_pton(AF_INET6, args[3], &v6);
 	for (i = 0; i < n; i++) {
-		plane_tun.add(number(args[0]), v4, &v6);
+		plane->add(number(args[0]), v4, &v6,
+		    life == 0 ? INT64_MAX : now_ms() + life);
 		v4 = next_v4(v4);
 		memcpy(&low, &v6.s6_addr[12], 4);
 		low = htonl(ntohl(low) + 1);
@@ -259,7 +279,7 @@ cmd_del(char *args[])
 
 	inet_pton(AF_INET, args[2], &v4);
 	for (i = 0; i < n; i++) {
-		plane_tun.del(number(args[0]), v4);
+		plane->del(number(args[0]), v4);
 		v4 = next_v4(v4);
 	}
 	answer("ok");
@@ -353,7 +373,7 @@ cmd_list(char *args[])
 {
 	static uint64_t cookie;		/* as plane-tun.c counts */
 
-	plane_tun.list(number(args[0]), number(args[1]), number(args[2]),
+	plane->list(number(args[0]), number(args[1]), number(args[2]),
 	    on_entry, on_page, NULL);
 	cookie += link_ != NULL;
 	if (lie_count != 0 || lie_stats)
@@ -374,6 +394,7 @@ static const struct command {
 	{ "open", 5, cmd_open },
 	{ "close", 1, cmd_close },
 	{ "reopen", 1, cmd_reopen },
+	{ "life", 1, cmd_life },
 	{ "add", 4, cmd_add },
 	{ "del", 3, cmd_del },
 	{ "list", 3, cmd_list },
@@ -430,6 +451,11 @@ main(int argc, char *argv[])
 {
 	struct event *ev;
 
+#ifdef HAVE_BPF
+	if (argc == 5 && strcmp(argv[4], "bpf") == 0)
+		plane = &plane_bpf;
+	else
+#endif
 	if (argc != 4)
 		return (2);
 	binary = argv[1];

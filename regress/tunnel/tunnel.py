@@ -1,6 +1,7 @@
 """Run by tunnel.t: TAP. Two hosts, "node" and "tep", and a plane in each."""
 import os
 import pwd
+import signal
 import subprocess
 import sys
 
@@ -8,10 +9,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 '..', 'wire'))
 from tap import end, ok, wait  # noqa: E402
 
-ns, build, tmp = sys.argv[1:]
+ns, build, tmp = sys.argv[1:4]
+KIND = sys.argv[4:]  # bpf, or nothing: tun
 MANY = 100000
 DROPS = ('inner_source', 'outer_source', 'no_lease', 'malformed', 'ecn',
-         'queue')
+         'queue', 'expired', 'martian')
 
 
 def on(host, *cmd, quiet=True):
@@ -30,7 +32,7 @@ class Plane:
         self.proc = subprocess.Popen(
             ['ip', 'netns', 'exec', ns + '-' + host,
              build + '/regress/tunnel/plane',
-             build + '/libexec/dstmd/tunnel', root, str(user.pw_uid)],
+             build + '/libexec/dstmd/tunnel', root, str(user.pw_uid)] + KIND,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
             text=True)
 
@@ -105,7 +107,7 @@ def moves():
     tep.do('add', 0, 1, '198.51.100.20', '2001:db8::1')
     node.do('add', 0, 1, '198.51.100.20', '2001:db8::2')
     dress()
-    ok(not ping(), 'no packet moves yet')
+    ok(ping() == bool(KIND), 'packets move in the kernel alone, or not yet')
     ok(tep.good('start') and node.good('start'), 'the processes start')
     ok(wait(ping), 'packets move')
     ok(ping('tep', '198.51.100.20', '-s', '1432', '-M', 'do'),
@@ -141,6 +143,63 @@ def drops():
     tep.do('add', 0, 1, '198.51.100.20', '2001:db8::1')
 
 
+SPOOF = """
+import socket, struct, sys
+n, inner, dst = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 4)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+s.bind((sys.argv[4], 0))
+p = struct.pack('!BBHHHBBH4s4s8x', 0x45, 0, 28, 0, 0, 64, 17, 0,
+                socket.inet_aton(inner), socket.inet_aton('198.51.100.1'))
+for i in range(n):
+    s.sendto(p, (dst, 0))
+"""
+
+
+def kernel():
+    """What is dropped and carried without the tunnel process."""
+    n = 100000
+    before = tep.drops()
+    ok(tep.good('freeze'), 'a tunnel process that is stopped')
+    cpu_before = cpu(tep.pid())
+
+    on('node', 'ip', 'addr', 'add', '2001:db8::66/64', 'dev', 'eth0', 'nodad')
+    for inner, outer in (('198.51.100.99', '2001:db8::1'),
+                         ('198.51.100.20', '2001:db8::66')):
+        on('node', sys.executable, '-c', SPOOF, str(n), inner, '2001:db8::2',
+           outer)
+    ok(ping(), 'packets of the lease move beside a flood of others')
+    ok(cpu(tep.pid()) == cpu_before, 'without that process')
+    ok(tep.good('thaw'), 'it goes on')
+    now = tep.drops()
+    ok(now['inner_source'] - before['inner_source'] == n and
+       now['outer_source'] - before['outer_source'] == n,
+       '%d false inner and %d false outer sources are dropped and counted' %
+       (n, n))
+    rows = tep.do('list', 0, 0, 10)[0]
+    server = subprocess.Popen(
+        ['ip', 'netns', 'exec', ns + '-tep', 'iperf3', '-s', '-1'],
+        stdout=subprocess.DEVNULL)
+    for direction in ([], ['-R']):
+        if direction:
+            server = subprocess.Popen(
+                ['ip', 'netns', 'exec', ns + '-tep', 'iperf3', '-s', '-1'],
+                stdout=subprocess.DEVNULL)
+        out = []
+
+        def client():
+            out.append(on('node', 'iperf3', '-c', '198.51.100.1', '-t', '2',
+                          '-f', 'm', *direction))
+            return out[-1].returncode == 0
+        ok(wait(client), 'TCP %s' % ('back' if direction else 'there'))
+        print('# ' + '\n# '.join(line for line in out[-1].stdout.split('\n')
+                                 if 'receiver' in line))
+        server.wait(timeout=20)
+    after = tep.do('list', 0, 0, 10)[0]
+    ok(int(after[3]) - int(rows[3]) > 100 << 20 and
+       int(after[5]) - int(rows[5]) > 100 << 20, 'and all of it is counted')
+
+
 def restarts():
     old = tep.pid()
     ok(tep.good('kill'), 'kill -9 of the tunnel process')
@@ -171,6 +230,26 @@ def many():
     tep.do('del', 0, MANY // 2, '10.0.195.80')
     ok(tep.count() == (2, 2), 'and all away again')
     ok('link' not in tep.said(), 'its link was never broken')
+
+
+def expires():
+    """An entry ends by its time, whoever hangs; a renewal prolongs it."""
+    before = tep.drops()
+    tep.do('life', 60000)
+    tep.do('add', 0, 1, '198.51.100.20', '2001:db8::1')
+    ok(wait(ping), 'an entry that ends in a minute')
+    tep.do('life', 1000)
+    tep.do('add', 0, 1, '198.51.100.20', '2001:db8::1')
+    tep.do('list', 0, 0, 0)
+    os.kill(tep.proc.pid, signal.SIGSTOP)
+    ok(wait(lambda: not ping()), 'and in a second: it ends, its parent hangs')
+    ok(not ping('tep', '198.51.100.20'), 'both ways')
+    os.kill(tep.proc.pid, signal.SIGCONT)
+    ok(tep.drops()['expired'] >= before['expired'] + 2, 'is counted')
+    ok(tep.count() == (2, 2), 'the entry is there until it is deleted')
+    tep.do('life', 0)
+    tep.do('add', 0, 1, '198.51.100.20', '2001:db8::1')
+    ok(wait(ping), 'and lives again when it is renewed')
 
 
 def lies():
@@ -210,8 +289,11 @@ def removed():
 
 moves()
 drops()
+if KIND:
+    kernel()
 restarts()
 many()
+expires()
 lies()
 removed()
 ok((tep.end(), node.end()) == (0, 0), 'both end')

@@ -82,7 +82,7 @@ suspend_watch(struct event_base *base, int64_t tick, void (*cb)(void))
 {
 	(void)base;
 	(void)tick;
-	(void)cb;
+	pw.resumed = cb;
 }
 
 void
@@ -140,8 +140,7 @@ child_link(enum proc_id id)
 int
 child_is_up(enum proc_id id)
 {
-	(void)id;
-	return (1);
+	return (id != PROC_STORE || !pw.store_down);
 }
 
 void
@@ -309,14 +308,22 @@ host_init(void)
 int
 host_wait(void)
 {
-	return (0);
+	return (pw.refuses ? -1 : 0);
 }
 
 int
-host_configure(const struct msg_node_lease *l)
+host_configure(const struct msg_node_lease *l, int64_t until)
 {
 	(void)l;
-	return (0);
+	(void)until;
+	return (pw.refuses ? -1 : 0);
+}
+
+void
+host_renew(const struct msg_node_lease *l, int64_t until)
+{
+	(void)l;
+	(void)until;
 }
 
 void
@@ -340,7 +347,7 @@ int
 node_dev(struct plane_dev *dev)
 {
 	memset(dev, 0, sizeof(*dev));
-	return (0);
+	return (pw.gone);
 }
 
 /*
@@ -362,11 +369,14 @@ p_open(const struct plane_dev *dev)
 }
 
 static void
-p_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6)
+p_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6,
+    int64_t until)
 {
 	int i = plane_slot(v4);
 
 	(void)dev;
+	/* every entry ends by itself */
+	assert_true(until > now_ms() && until < INT64_MAX);
 	/* another server's may be anything, but not ours */
 	if (i == -1) {
 		assert_int_equal(ntohl(v4.s_addr) >> 4, 0xcb007100U >> 4);
@@ -393,12 +403,19 @@ static int
 p_exists(uint32_t dev)
 {
 	(void)dev;
-	return (1);
+	return (!pw.gone);
+}
+
+static int
+p_reopen(uint32_t dev)
+{
+	(void)dev;
+	return (pw.refuses ? -1 : 0);
 }
 
 static const struct plane	 fake_plane = {
-	.name = "fake", .open = p_open, .exists = p_exists, .add = p_add,
-	.del = p_del,
+	.name = "fake", .open = p_open, .reopen = p_reopen,
+	.exists = p_exists, .add = p_add, .del = p_del,
 };
 
 /*
@@ -678,4 +695,14 @@ parent_start(void)
 	server_init();
 	call_init();
 	node_init();
+}
+
+void
+parent_restart(void)
+{
+	lease_engine_free(server_engine());
+	memset(plane, 0, sizeof(plane));
+	memset(pw.recent, 0, sizeof(pw.recent));
+	pw.put_seq = pw.done_seq = 0;
+	server_init();
 }

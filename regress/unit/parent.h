@@ -46,6 +46,10 @@ struct parent_world {
 	uint64_t	 granted, refused, calls, deletes, foreign;
 	int		 full;		/* links are */
 	void		(*drained)(struct msglink *);	/* of the newest */
+	void		(*resumed)(void);	/* who wants to hear of that */
+	int		 gone;		/* interfaces are; */
+	int		 refuses;	/* this host does, what a node wants */
+	int		 store_down;
 	/* Who looks at all that is said; NULL: nobody. */
 	void		(*heard)(struct msglink *, uint32_t, const void *,
 			    size_t);
@@ -53,6 +57,8 @@ struct parent_world {
 extern struct parent_world	 pw;
 
 void	 parent_start(void);
+/* The server as it starts: nothing is leased. Once at a time: no offers. */
+void	 parent_restart(void);
 /* The parent dropped all connections (conn_drop_all). */
 void	 session_anew(void);
 /*

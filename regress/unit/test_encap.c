@@ -208,7 +208,7 @@ test_map(void **state)
 		v6.s6_addr[15] = (uint8_t)k;
 		v6.s6_addr[14] = (uint8_t)(k >> 8);
 		if (random() % 2) {
-			tunnel_map_add(m, v4, &v6);
+			tunnel_map_add(m, v4, &v6, INT64_MAX);
 			count += !there[k];
 			there[k] = 1;
 		} else {

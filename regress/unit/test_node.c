@@ -183,13 +183,21 @@ host_wait(void)
 }
 
 int
-host_configure(const struct msg_node_lease *l)
+host_configure(const struct msg_node_lease *l, int64_t until)
 {
 	(void)l;
+	assert_true(until > now_ms());
 	if (refuse)
 		return (-1);
 	open_ = configured = 1;
 	return (0);
+}
+
+void
+host_renew(const struct msg_node_lease *l, int64_t until)
+{
+	(void)l;
+	assert_true(configured && until > now_ms());
 }
 
 void

@@ -225,6 +225,17 @@ p_node_stopped(struct msglink *l, struct msg *m)
 	world.nstopped++;
 }
 
+static void
+p_call_done(struct msglink *l, struct msg *m)
+{
+	struct msg_call_done md;
+
+	(void)l;
+	memcpy(&md, m->data, sizeof(md));
+	assert_in_range(md.call, 0, CALL_MAX - 1);
+	world.calls &= ~(1U << md.call);
+}
+
 #define FROM	MSG_FROM(PROC_SESSION)
 static const struct msg_rule	 priv_rules[] = {
 	{ MSG_READY, FROM, 0, 0, 0, p_ready },
@@ -245,6 +256,10 @@ static const struct msg_rule	 priv_rules[] = {
 	    p_node_delete },
 	{ MSG_NODE_NOTE, FROM, sizeof(struct msg_node_note), 0, 0,
 	    p_node_note },
+	{ MSG_CALL_DONE, FROM, sizeof(struct msg_call_done), 0, 0,
+	    p_call_done },
+	{ MSG_NODE_OFFER, FROM, sizeof(struct msg_node_delete), 0, 0,
+	    p_nothing },
 	{ MSG_NODE_STOPPED, FROM, 0, 0, 0, p_node_stopped },
 };
 
@@ -259,6 +274,7 @@ a_start(struct msglink *l, struct msg *m)
 	struct msg_auth_done md;
 
 	memcpy(&ms, m->data, sizeof(ms));
+	world.auth_conn = ms.conn;
 	if (world.hold_auth)
 		return;
 	memset(&mn, 0, sizeof(mn));
@@ -437,6 +453,7 @@ world_start(void)
 	msg_put(world.priv, MSG_SESSION_CONF, &sc, sizeof(sc));
 	memset(&ml, 0, sizeof(ml));
 	ml.mechs[0] = MECH_ANONYMOUS;
+	ml.mechs[1] = world.mech;
 	world.listener = listen_socket(&world.port);
 	msg_send(world.priv, MSG_LISTEN, world.listener, &ml, sizeof(ml),
 	    NULL, 0);

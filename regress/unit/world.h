@@ -28,11 +28,14 @@ struct world {
 	int			 hold_leases, hold_auth, hold_parser;
 	uint32_t		 nparsed, parser_deaths, ndials;
 	int			 refuse_auth;
+	uint32_t		 mech;		/* beside ANONYMOUS; 0: none */
+	struct conn_ref		 auth_conn;	/* of the last login */
 
 	/* what it said */
 	uint32_t		 ntep_up, ntep_down, ntep_replies;
 	struct msg_tep_reply	 tep_replies[ASKED_MAX];
 	struct conn_ref		 tep_conn;
+	uint32_t		 calls;		/* a bit each: not done */
 	uint32_t		 nleases, ndeletes, nstopped, nnotes;
 	struct msg_node_note	 note;
 

@@ -1,0 +1,397 @@
+/*
+ * The fast path: 4over6 (RFC 2473) in the kernel for the common packet. What
+ * is not common (too big for the path, fragments of the outer packet, options
+ * in the outer header, no route) goes on to user space, which does all of it:
+ * here nothing is answered, only forwarded, dropped or passed on. The checks
+ * are those of tunnel.c and encap.c.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "tunnel/bpf/layout.h"
+
+#define DECAP_IPV4	(1ULL << 7)	/* BPF_F_ADJ_ROOM_DECAP_L3_IPV4 */
+#define SKIP_NEIGH	(1U << 2)	/* BPF_FIB_LOOKUP_SKIP_NEIGH */
+#define AF_INET6	10
+#define PROTO_IPV4	0x0800
+#define PROTO_IPV6	0x86dd
+#define ETH_LEN		14
+#define OUTER		40
+#define HOPS		64
+#define LO		1		/* as for what this host itself sends */
+#define SECOND		1000000000ULL
+#define NEXT_IPV4	4
+#define ICMP		1
+#define TCP		6
+#define UDP		17
+#define OPTIONS		40
+
+/* enum tunnel_drop of dstmd.h; plane-bpf.c checks that they are the same. */
+enum { INNER_SOURCE, OUTER_SOURCE, NO_LEASE, MALFORMED, ECN, QUEUE, EXPIRED,
+	MARTIAN, NREASON };
+
+struct ip4 {
+	__u8	 vihl, tos;
+	__u16	 len, id, frag;
+	__u8	 ttl, proto;
+	__u16	 sum;
+	__u32	 src, dst;
+};
+
+struct ip6 {
+	__u32	 flow;
+	__u16	 len;
+	__u8	 next, hops;
+	__u32	 src[4], dst[4];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);		/* the loader knows */
+	__type(key, __u32);
+	__type(value, __u32);
+} leases SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bpf_slot);
+} slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bpf_state);
+} state SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, NREASON);
+	__type(key, __u32);
+	__type(value, __u64);
+} drops SEC(".maps");
+
+static __always_inline int
+drop(__u32 reason)
+{
+	__u64 *n = bpf_map_lookup_elem(&drops, &reason);
+
+	if (n)
+		*n += 1;
+	return (TC_ACT_SHOT);
+}
+
+/* The same of what this host sends: lost, as in a tunnel, and no error to it. */
+static __always_inline int
+swallow(__u32 reason)
+{
+	(void)drop(reason);
+	return (TC_ACT_STOLEN);
+}
+
+static __always_inline struct bpf_slot *
+lease_of(__u32 v4)
+{
+	__u32 *i = bpf_map_lookup_elem(&leases, &v4);
+	struct bpf_slot *s;
+
+	if (!i || !(s = bpf_map_lookup_elem(&slots, i)))
+		return (0);
+	return (*(volatile __u32 *)&s->v4 == v4 ? s : 0);
+}
+
+static __always_inline int
+same6(const __u32 *a, const __u32 *b)
+{
+	return (((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) |
+	    (a[3] ^ b[3])) == 0);
+}
+
+/* in_usable of addr.c */
+static __always_inline int
+martian(__u32 v4)
+{
+	__u32 a = bpf_ntohl(v4);
+
+	return (a >> 24 == 0 || a >> 24 == 127 || a >= 0xe0000000U ||
+	    a >> 16 == 0xa9fe);
+}
+
+static __always_inline int
+expired(const struct bpf_slot *s)
+{
+	return (s->expires != 0 && s->expires <= bpf_ktime_get_boot_ns());
+}
+
+/* ipv4_clamp_mss */
+static __always_inline void
+clamp_mss(struct __sk_buff *skb, __u32 at, const struct ip4 *ip, __u32 mtu)
+{
+	__u32 tcp = at + (ip->vihl & 15) * 4, pos, end, i;
+	__u8 off_flags[2], kind, len;
+	__u16 old, new;
+
+	if (ip->proto != TCP || (ip->frag & bpf_htons(0x3fff)) ||
+	    bpf_skb_load_bytes(skb, tcp + 12, off_flags, 2) != 0 ||
+	    !(off_flags[1] & 2) || mtu < 104)
+		return;
+	end = tcp + (off_flags[0] >> 4) * 4;
+	pos = tcp + 20;
+	if (end > at + bpf_ntohs(ip->len))
+		return;
+	for (i = 0; i < OPTIONS && pos < end; i++) {
+		if (bpf_skb_load_bytes(skb, pos, &kind, 1) != 0 || kind == 0)
+			return;
+		if (kind == 1) {
+			pos++;
+			continue;
+		}
+		if (pos + 1 >= end ||
+		    bpf_skb_load_bytes(skb, pos + 1, &len, 1) != 0 ||
+		    len < 2 || pos + len > end)
+			return;
+		if (kind == 2)
+			break;
+		pos += len;
+	}
+	if (i >= OPTIONS || pos >= end || len != 4 ||
+	    bpf_skb_load_bytes(skb, pos + 2, &old, 2) != 0)
+		return;
+	mtu -= 40;
+	if (bpf_ntohs(old) <= mtu)
+		return;
+	new = bpf_htons((__u16)mtu);
+	bpf_skb_store_bytes(skb, pos + 2, &new, 2, 0);
+	if ((pos - tcp) & 1) {		/* in two words of the sum */
+		old = (__u16)(old << 8 | old >> 8);
+		new = (__u16)(new << 8 | new >> 8);
+	}
+	bpf_l4_csum_replace(skb, tcp + 16, old, new, 2);
+}
+
+/*
+ * The inner packet at `at' of which len octets are there: 1 it is one that is
+ * done here; *segs packets of hdr octets before their data each.
+ */
+static __always_inline int
+measure(struct __sk_buff *skb, __u32 at, const struct ip4 *ip, __u32 len,
+    __u32 *segs, __u32 *hdr)
+{
+	__u32 ihl = (ip->vihl & 15) * 4, l4 = 8;
+	__u8 doff;
+
+	*segs = 1;
+	*hdr = 0;
+	if (ip->vihl >> 4 != 4 || ihl < 20 || len < ihl)
+		return (0);
+	if (skb->gso_size == 0)
+		return (bpf_ntohs(ip->len) == len);
+	if (ip->proto == TCP) {
+		if (bpf_skb_load_bytes(skb, at + ihl + 12, &doff, 1) != 0)
+			return (0);
+		l4 = (doff >> 4) * 4;
+	} else if (ip->proto != UDP)
+		return (0);
+	*hdr = ihl + l4;
+	if (len <= *hdr)
+		return (0);
+	*segs = (len - *hdr + skb->gso_size - 1) / skb->gso_size;
+	return (1);
+}
+
+static __always_inline void
+count(__u64 *packets, __u64 *bytes, __u32 segs, __u32 len)
+{
+	__sync_fetch_and_add(packets, segs);
+	__sync_fetch_and_add(bytes, len);
+}
+
+/* ipv4_is_demand */
+static __always_inline int
+is_demand(struct __sk_buff *skb, const struct ip4 *ip)
+{
+	__u32 l4 = (ip->vihl & 15) * 4;
+	__u8 v;
+
+	if (bpf_ntohl(ip->dst) >> 24 >= 224 || (ip->frag & bpf_htons(0x1fff)))
+		return (0);
+	if (ip->proto == TCP && bpf_skb_load_bytes(skb, l4 + 13, &v, 1) == 0)
+		return (!(v & 4));
+	if (ip->proto == ICMP && bpf_skb_load_bytes(skb, l4, &v, 1) == 0)
+		return (!(v == 0 || (v >= 3 && v <= 5) || v == 11 || v == 12));
+	return (1);
+}
+
+/* Egress of the TUN device: packets without a link header. */
+SEC("tc")
+int
+dstmd_out(struct __sk_buff *skb)
+{
+	__u32 zero = 0, segs, hdr, size, len = skb->len;
+	struct bpf_redir_neigh nh = {};
+	struct bpf_fib_lookup fib = {};
+	struct bpf_state *st;
+	struct bpf_slot *s;
+	struct ip6 out = {};
+	struct ip4 ip;
+	__u64 now;
+	__u32 v4;
+
+	st = bpf_map_lookup_elem(&state, &zero);
+	if (!st || st->ifindex == 0 || (st->local[0] | st->local[1] |
+	    st->local[2] | st->local[3]) == 0 ||
+	    skb->protocol != bpf_htons(PROTO_IPV4) ||
+	    bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) != 0 ||
+	    !measure(skb, 0, &ip, len, &segs, &hdr))
+		return (TC_ACT_UNSPEC);
+	v4 = st->flags & BPF_STATE_NODE ? ip.src : ip.dst;
+	if (!(s = lease_of(v4))) {
+		if (st->flags & (BPF_STATE_PASS_MISS | BPF_STATE_DEMAND))
+			return (TC_ACT_UNSPEC);
+		return (swallow(st->flags & BPF_STATE_NODE ? INNER_SOURCE :
+		    NO_LEASE));
+	}
+	if (expired(s))
+		return (swallow(EXPIRED));
+	if (martian(ip.src) || martian(ip.dst))
+		return (swallow(MARTIAN));
+	if (st->flags & BPF_STATE_DEMAND) {
+		now = bpf_ktime_get_boot_ns();
+		if (now - st->used > SECOND && is_demand(skb, &ip)) {
+			st->used = now;
+			return (TC_ACT_UNSPEC);
+		}
+	}
+	__builtin_memcpy(out.src, st->local, sizeof(out.src));
+	__builtin_memcpy(out.dst, s->v6, sizeof(out.dst));
+	out.flow = bpf_htonl(6U << 28 | (__u32)ip.tos << 20 |
+	    (bpf_get_hash_recalc(skb) & 0xfffff));
+	/* It is another lease's by now: as if it had come too late. */
+	if (*(volatile __u32 *)&s->v4 != v4)
+		return (swallow(NO_LEASE));
+
+	fib.family = AF_INET6;
+	fib.ifindex = LO;
+	fib.l4_protocol = NEXT_IPV4;
+	fib.tot_len = 1;		/* so that the MTU is told */
+	fib.flowinfo = out.flow & bpf_htonl(0x0fffffff);
+	__builtin_memcpy(fib.ipv6_src, out.src, sizeof(out.src));
+	__builtin_memcpy(fib.ipv6_dst, out.dst, sizeof(out.dst));
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), SKIP_NEIGH) != 0)
+		return (TC_ACT_UNSPEC);
+	size = skb->gso_size ? hdr + skb->gso_size : len;
+	if (size + OUTER > fib.mtu_result)
+		return (TC_ACT_UNSPEC);
+
+	clamp_mss(skb, 0, &ip, st->mtu);
+	if (bpf_skb_adjust_room(skb, OUTER, BPF_ADJ_ROOM_MAC,
+	    BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 | BPF_F_ADJ_ROOM_FIXED_GSO) != 0)
+		return (TC_ACT_UNSPEC);
+	out.len = len > 0xffff ? 0 : bpf_htons((__u16)len);
+	out.next = NEXT_IPV4;
+	out.hops = HOPS;
+	/* bpf_redirect_neigh wants a link header to replace. */
+	if (bpf_skb_store_bytes(skb, 0, &out, sizeof(out), 0) != 0 ||
+	    bpf_skb_change_head(skb, ETH_LEN, 0) != 0)
+		return (swallow(QUEUE));
+	count(&s->out_packets, &s->out_bytes, segs, len + (segs - 1) * hdr);
+	nh.nh_family = AF_INET6;
+	__builtin_memcpy(nh.ipv6_nh, fib.ipv6_dst, sizeof(nh.ipv6_nh));
+	return (bpf_redirect_neigh(fib.ifindex, &nh, sizeof(nh), 0));
+}
+
+/* RFC 6040, 4.2: the inner TOS to be, or -1 it must be dropped. */
+static __always_inline int
+ecn_decap(__u8 tos, __u8 outer)
+{
+	__u8 inner = tos & 3;
+
+	outer &= 3;
+	if (outer == 3 && inner == 0)
+		return (-1);
+	if (inner == 0 || inner == 3)
+		return (tos);
+	if (outer == 3)
+		return (tos | 3);
+	return (outer == 1 ? (tos & ~3) | 1 : tos);
+}
+
+static __always_inline int
+in(struct __sk_buff *skb, __u32 l2)
+{
+	__u32 zero = 0, segs, hdr, len;
+	struct bpf_state *st;
+	struct bpf_slot *s;
+	struct ip6 out;
+	struct ip4 ip;
+	__u16 old, new;
+	__u32 v4;
+	int tos;
+
+	st = bpf_map_lookup_elem(&state, &zero);
+	if (!st || st->ifindex == 0 || skb->pkt_type != 0 ||
+	    skb->vlan_present || skb->protocol != bpf_htons(PROTO_IPV6) ||
+	    bpf_skb_load_bytes(skb, l2, &out, sizeof(out)) != 0 ||
+	    out.next != NEXT_IPV4 || !same6(out.dst, st->local) ||
+	    bpf_skb_load_bytes(skb, l2 + OUTER, &ip, sizeof(ip)) != 0)
+		return (TC_ACT_UNSPEC);
+	len = skb->len - l2 - OUTER;
+	if ((skb->gso_size == 0 && bpf_ntohs(out.len) != len) ||
+	    !measure(skb, l2 + OUTER, &ip, len, &segs, &hdr))
+		return (TC_ACT_UNSPEC);
+	v4 = st->flags & BPF_STATE_NODE ? ip.dst : ip.src;
+	if (!(s = lease_of(v4))) {
+		if (st->flags & BPF_STATE_PASS_MISS)
+			return (TC_ACT_UNSPEC);
+		return (drop(st->flags & BPF_STATE_NODE ? NO_LEASE :
+		    INNER_SOURCE));
+	}
+	if (!same6(out.src, s->v6) || *(volatile __u32 *)&s->v4 != v4)
+		return (drop(OUTER_SOURCE));
+	if (expired(s))
+		return (drop(EXPIRED));
+	if (martian(ip.src) || martian(ip.dst))
+		return (drop(MARTIAN));
+	/* An answer to user space's question, maybe. */
+	if (st->tep4 != 0 && ip.src == st->tep4 && ip.proto == ICMP)
+		return (TC_ACT_UNSPEC);
+	if ((tos = ecn_decap(ip.tos, (__u8)(bpf_ntohl(out.flow) >> 20))) < 0)
+		return (drop(ECN));
+	if (tos != ip.tos) {
+		old = bpf_htons((__u16)(ip.vihl << 8 | ip.tos));
+		new = bpf_htons((__u16)(ip.vihl << 8 | tos));
+		bpf_skb_store_bytes(skb, l2 + OUTER, &new, 2, 0);
+		bpf_l3_csum_replace(skb, l2 + OUTER + 10, old, new, 2);
+	}
+	clamp_mss(skb, l2 + OUTER, &ip, st->mtu);
+	if (bpf_skb_adjust_room(skb, -OUTER, BPF_ADJ_ROOM_MAC, DECAP_IPV4 |
+	    BPF_F_ADJ_ROOM_FIXED_GSO) != 0)
+		return (TC_ACT_UNSPEC);
+	count(&s->in_packets, &s->in_bytes, segs, len + (segs - 1) * hdr);
+	bpf_set_hash_invalid(skb);
+	return (bpf_redirect(st->ifindex, BPF_F_INGRESS));
+}
+
+SEC("tc")
+int
+dstmd_in_ether(struct __sk_buff *skb)
+{
+	return (in(skb, ETH_LEN));
+}
+
+SEC("tc")
+int
+dstmd_in_bare(struct __sk_buff *skb)
+{
+	return (in(skb, 0));
+}
+
+/* The kernel gives bpf_fib_lookup to such programs alone. */
+char dstmd_license[] SEC("license") = "GPL";

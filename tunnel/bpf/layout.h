@@ -1,0 +1,35 @@
+/*
+ * What the BPF programs share with the parent, which maps slots and state into
+ * its memory. Addresses in network order, times of CLOCK_BOOTTIME in ns.
+ */
+#ifndef TUNNEL_BPF_LAYOUT_H
+#define TUNNEL_BPF_LAYOUT_H
+
+#include <linux/types.h>
+
+/*
+ * One lease. v6 never changes while v4 is set: another address is another
+ * slot, so that no packet under way gets another lease's end.
+ */
+struct bpf_slot {
+	__u32	 v4;		/* 0: nobody's */
+	__u32	 pad;
+	__u32	 v6[4];
+	__u64	 expires;	/* 0: never */
+	__u64	 in_packets, in_bytes, out_packets, out_bytes;
+};
+
+#define BPF_STATE_NODE		1
+#define BPF_STATE_PASS_MISS	2	/* no lease: user space decides */
+#define BPF_STATE_DEMAND	4	/* it wants to see use */
+
+struct bpf_state {
+	__u32	 flags;
+	__u32	 ifindex;	/* the TUN device; 0: not open */
+	__u32	 mtu;		/* inner */
+	__u32	 tep4;		/* its echo replies are user space's; 0: none */
+	__u32	 local[4];
+	__u64	 used;		/* when user space was shown a packet */
+};
+
+#endif /* TUNNEL_BPF_LAYOUT_H */
