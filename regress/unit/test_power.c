@@ -99,7 +99,13 @@ test_power(void **state)
  * start that follows.
  */
 #define EVERY_COMMITS	12
+#ifdef SANITIZER
+#define EVERY_TIMES	2
+#define EVERY_FIRST	10		/* of these, one cut again */
+#else
 #define EVERY_TIMES	8
+#define EVERY_FIRST	1
+#endif
 
 static void
 every_life(struct db *db)
@@ -160,7 +166,7 @@ test_every_write(void **state)
 	for (first = 1; whole < EVERY_TIMES; first++)
 		for (whole = i = 0; i < EVERY_TIMES; i++)
 			whole += every_cut(first, 0);
-	for (i = 1; i < first; i++) {
+	for (i = 1; i < first; i += EVERY_FIRST) {
 		for (second = 1; !every_cut(i, second); second++)
 			;
 		if (second > most)
