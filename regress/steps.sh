@@ -6,7 +6,7 @@ failed=0
 skipped=
 users_added=
 # Lines of a step that passed which are worth a look.
-show='skipped: '
+show='skipped: \|^unsteady: '
 
 say() {
 	printf '== %s\n' "$*"
