@@ -65,7 +65,7 @@ server_init(void)
 				fatalx("user %s: %s can not be reserved",
 				    conf->users[i].name,
 				    log_in(conf->users[i].policy.fixed[j]));
-	/* The fuzzer's servers start again and again, and keep the timer. */
+	/* An engine that was forgotten leaves its timer to the next. */
 	if (deadline == NULL && (deadline = evtimer_new(priv.base,
 	    server_deadline, NULL)) == NULL)
 		fatalx("evtimer_new");
@@ -90,7 +90,7 @@ server_forget(void)
 	if (engine == NULL)
 		return;
 	lease_engine_free(engine);
-	event_free(deadline);
+	evtimer_del(deadline);
 	server_init();
 }
 
