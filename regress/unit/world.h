@@ -28,6 +28,9 @@ struct world {
 	int			 hold_leases, hold_auth, hold_parser;
 	uint32_t		 nparsed, parser_deaths, ndials;
 	int			 refuse_auth;
+	uint32_t		 lives;		/* helpers that were started */
+	uint32_t		 replaced;	/* it wanted another one for */
+	struct msg_link_to	 replace;	/* this */
 
 	/* what it said */
 	uint32_t		 ntep_up, ntep_down, ntep_replies;
