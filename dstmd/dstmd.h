@@ -199,11 +199,14 @@ enum msg_type {
 	MSG_CTL_NODE,		/* priv > dstmctl */
 	MSG_CTL_END,		/* priv > dstmctl: request done or refused */
 
+	MSG_REPLACE,		/* session > priv: what a link led to is bad */
+
 	MSG_NTYPE
 };
 
-struct msg_link_to {		/* MSG_LINK */
+struct msg_link_to {		/* MSG_LINK, MSG_REPLACE */
 	uint32_t	 peer;		/* enum proc_id */
+	uint32_t	 life;		/* which of those: its restarts */
 };
 
 struct msg_verbose {		/* MSG_VERBOSE, MSG_CTL_VERBOSE */

@@ -454,8 +454,10 @@ link_pair(struct child *c, struct child *a, struct child *b)
 		return;
 	}
 	m.peer = b->id;
+	m.life = b->restarts;
 	msg_send(a->link, MSG_LINK, sp[0], &m, sizeof(m), NULL, 0);
 	m.peer = a->id;
+	m.life = a->restarts;
 	msg_send(b->link, MSG_LINK, sp[1], &m, sizeof(m), NULL, 0);
 }
 
@@ -776,6 +778,30 @@ child_kill(enum proc_id id)
 {
 	if (children[id].pid != 0)
 		kill(children[id].pid, SIGKILL);
+}
+
+/*
+ * Only session can tell that a helper speaks nonsense or is stuck. One that was
+ * taken over can have them ended as it can refuse to use them.
+ */
+void
+child_replace(struct msglink *l, struct msg *m)
+{
+	struct msg_link_to mt;
+
+	(void)l;
+	memcpy(&mt, m->data, sizeof(mt));
+	if (mt.peer != PROC_PARSER && mt.peer != PROC_AUTH) {
+		log_doubt(PROC_SESSION, "session: has no helper %s",
+		    proc_name(mt.peer));
+		return;
+	}
+	/* It may have ended by itself, and the next one be there. */
+	if (children[mt.peer].pid == 0 || children[mt.peer].restarts != mt.life)
+		return;
+	log_warnx("%s (pid %d) does not do its work, says session: killed",
+	    proc_name(mt.peer), (int)children[mt.peer].pid);
+	child_kill((enum proc_id)mt.peer);
 }
 
 struct msglink *

@@ -26,7 +26,7 @@ struct control {
 	int		 waiting;	/* for the tunnel process */
 	struct in_addr	 after;		/* leases */
 	uint32_t	 part, next;	/* where the walk is */
-	uint32_t	 dev_entries;
+	uint32_t	 pages;		/* of a device */
 };
 
 static struct control	 controls[CONTROL_MAX];
@@ -400,6 +400,11 @@ tunnel_page(const struct msg_tunnel_stats *st, void *arg)
 		control_end(c, "the tunnel process does not answer");
 		return;
 	}
+	/* Entries may come while it is read, but not so many. */
+	if (++c->pages > 16 + st->entries / PAGE * 2) {
+		control_end(c, "the tunnel process answers without end");
+		return;
+	}
 	if ((c->next = st->next) == 0)
 		c->part++;
 	control_walk(c);
@@ -432,6 +437,7 @@ tunnel_head(const struct msg_tunnel_stats *st, void *arg)
 	msg_put(c->link, MSG_CTL_DEV, &row, sizeof(row));
 	c->part++;
 	c->next = 0;
+	c->pages = 0;
 	control_walk(c);
 }
 

@@ -40,6 +40,7 @@ void	 child_start_all(void);
 void	 child_stop_all(void);		/* then the loop ends */
 void	 child_reap(void);		/* after SIGCHLD */
 void	 child_ready(struct msglink *, struct msg *);
+void	 child_replace(struct msglink *, struct msg *);
 void	 child_set_verbose(int);
 void	 child_kill(enum proc_id);	/* it lies; another one is started */
 /* The link to a process, or NULL while there is none. */

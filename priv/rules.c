@@ -14,6 +14,8 @@ const struct msg_rule	 priv_rules[] = {
 
 	{ MSG_CONN_OPEN, SESSION, sizeof(struct msg_conn_open), 0,
 	    MSG_F_FD | MSG_F_FD_LOST, conn_open },
+	{ MSG_REPLACE, SESSION, sizeof(struct msg_link_to), 0, 0,
+	    child_replace },
 	{ MSG_CONN_CLOSE, SESSION, sizeof(struct msg_conn), 0, 0, conn_close },
 	{ MSG_DIAL, SESSION, sizeof(struct msg_dial), 0, 0, conn_dial },
 	{ MSG_LEASE_REQUEST, SESSION, sizeof(struct msg_lease_request), 0, 0,

@@ -52,6 +52,18 @@ auth_lost(struct conn *c)
 		dial_auth_lost(c);
 }
 
+/* If it has not ended, it is no good: the parent starts another one. */
+static void
+replace(enum proc_id peer, uint32_t life)
+{
+	struct msg_link_to m;
+
+	memset(&m, 0, sizeof(m));
+	m.peer = peer;
+	m.life = life;
+	msg_put(session.priv, MSG_REPLACE, &m, sizeof(m));
+}
+
 static void
 auth_closed(struct msglink *l, const char *reason)
 {
@@ -61,6 +73,7 @@ auth_closed(struct msglink *l, const char *reason)
 	if (l != session.auth)
 		return;
 	session.auth = NULL;
+	replace(PROC_AUTH, session.auth_life);
 	conn_each(auth_lost);
 }
 
@@ -72,7 +85,7 @@ static const struct msg_rule	 parser_rules[] = {
 	    parse_result },
 };
 
-static void
+void
 parser_closed(struct msglink *l, const char *reason)
 {
 	if (reason != NULL)
@@ -81,6 +94,7 @@ parser_closed(struct msglink *l, const char *reason)
 	if (l != session.parser)
 		return;
 	session.parser = NULL;
+	replace(PROC_PARSER, session.parser_life);
 	parse_lost();
 }
 
@@ -99,12 +113,14 @@ session_link(struct msglink *l, struct msg *m)
 			auth_closed(session.auth, NULL);
 		session.auth = msglink_new(session.base, m->fd, PROC_AUTH,
 		    auth_rules, NRULES(auth_rules), auth_closed, NULL);
+		session.auth_life = ml.life;
 		msglink_on_drained(session.auth, drained);
 	} else if (ml.peer == PROC_PARSER) {
 		if (session.parser != NULL)
 			parser_closed(session.parser, NULL);
 		session.parser = msglink_new(session.base, m->fd, PROC_PARSER,
 		    parser_rules, NRULES(parser_rules), parser_closed, NULL);
+		session.parser_life = ml.life;
 		parse_resume();
 	} else
 		fatalx("link to %s", proc_name(ml.peer));

@@ -28,6 +28,42 @@ static struct waitings	 queue = TAILQ_HEAD_INITIALIZER(queue);
 static uint32_t		 nsent, nqueued;
 static uint32_t		 suspects;	/* were sent when a parser died */
 static int		 full;
+static struct event	*watch;		/* the oldest waits too long */
+static int64_t		 since;		/* that it is the oldest, ms */
+
+/* Half of the time in which the request must be answered. */
+static int64_t
+patience(void)
+{
+	return ((int64_t)session.conf.request_timeout * 500);
+}
+
+/* A parser that is stuck with a message would be so for ever. */
+static void
+on_watch(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (session.parser == NULL || TAILQ_EMPTY(&sent))
+		return;
+	if (now_ms() - since < patience())
+		timer_set(watch, since + patience() - now_ms());
+	else
+		parser_closed(session.parser, "it does not answer");
+}
+
+/* There is another oldest one. */
+static void
+wait_anew(void)
+{
+	since = now_ms();
+	if (watch == NULL && (watch = evtimer_new(session.base, on_watch,
+	    NULL)) == NULL)
+		fatalx("evtimer_new");
+	if (!evtimer_pending(watch, NULL))
+		timer_set(watch, patience());
+}
 
 static void
 push(void)
@@ -37,6 +73,8 @@ push(void)
 
 	while (session.parser != NULL && nsent < window &&
 	    (w = TAILQ_FIRST(&queue)) != NULL) {
+		if (nsent == 0)
+			wait_anew();
 		TAILQ_REMOVE(&queue, w, entry);
 		nqueued--;
 		TAILQ_INSERT_TAIL(&sent, w, entry);
@@ -92,14 +130,15 @@ parse_result(struct msglink *l, struct msg *m)
 	struct msg_parsed mp;
 	struct conn *c;
 
-	(void)l;
 	memcpy(&mp, m->data, sizeof(mp));
 	if (w == NULL || w->head.conn.id != mp.conn.id ||
 	    w->head.conn.gen != mp.conn.gen || w->head.seq != mp.seq) {
-		log_warnx("parser: an answer to no question");
+		/* What it says next may be about anything. */
+		parser_closed(l, "an answer to no question");
 		return;
 	}
 	sent_done(w);
+	wait_anew();
 	mp.text[sizeof(mp.text) - 1] = '\0';
 	if ((c = conn_find(mp.conn)) != NULL && c->state != ST_LINGER) {
 		if (c->kind == CONN_ACCEPTED)
@@ -121,7 +160,7 @@ convict(struct waiting *w)
 	sent_done(w);
 	if (c == NULL || c->state == ST_LINGER)
 		return;
-	log_warnx("the parser died of a message of %s", log_in6(&c->peer));
+	log_warnx("the parser failed at a message of %s", log_in6(&c->peer));
 	if (c->kind == CONN_ACCEPTED)
 		request_lost(c, seq);
 	else

@@ -121,6 +121,7 @@ struct client_ops {
 struct session {
 	struct event_base	*base;
 	struct msglink		*priv, *parser, *auth;	/* NULL: not there */
+	uint32_t		 parser_life, auth_life;
 	struct msg_session_conf	 conf;
 	int			 ready;		/* MSG_CONF_END came */
 	uint32_t		 naccepted;	/* connections that came to us */
@@ -258,6 +259,8 @@ void		 parse_send(struct conn *, uint32_t, const uint8_t *, size_t);
 int		 parse_full(void);
 void		 parse_result(struct msglink *, struct msg *);
 void		 parse_lost(void);
+/* In link.c: this parser is not used any more, for that reason. */
+void		 parser_closed(struct msglink *, const char *);
 void		 parse_resume(void);
 
 /* dial.c */

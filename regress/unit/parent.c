@@ -169,6 +169,13 @@ msglink_on_drained(struct msglink *l, void (*cb)(struct msglink *))
 }
 
 void
+child_replace(struct msglink *l, struct msg *m)
+{
+	(void)l;
+	(void)m;
+}
+
+void
 child_ready(struct msglink *l, struct msg *m)
 {
 	(void)l;

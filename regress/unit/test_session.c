@@ -165,6 +165,34 @@ test_poison(void **state)
 	}
 }
 
+/* One that does not answer is replaced; who was alone with it pays for it. */
+static void
+test_stuck(void **state)
+{
+	struct peer *p = &peers[0], *q = &peers[1];
+	uint32_t deaths = world.parser_deaths, life = world.lives;
+
+	(void)state;
+	peer_connect(p);
+	peer_login(p);
+	peer_connect(q);
+	peer_login(q);
+	world.hold_parser = 1;
+	create(p, "");
+	until_count(&world.parser_deaths, deaths + 1, "deaths");
+	settle();
+	assert_int_equal(world.replace.peer, PROC_PARSER);
+	assert_true(world.replace.life <= life);
+	world.hold_parser = 0;
+	peer_expect(p, "500 Invalid request format");
+	peer_expect_end(p);
+	create(q, "");			/* waits for the next */
+	settle();
+	parser_start();
+	peer_expect(q, "200 OK");
+	peer_close(q);
+}
+
 /* Nobody's fault, so not 300; and the next login finds the next auth. */
 static void
 test_auth_dies(void **state)
@@ -658,6 +686,7 @@ main(void)
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_greedy),
 		cmocka_unit_test(test_poison),
+		cmocka_unit_test(test_stuck),
 		cmocka_unit_test(test_auth_dies),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_login_deadline),

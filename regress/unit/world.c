@@ -236,12 +236,21 @@ p_call_done(struct msglink *l, struct msg *m)
 	world.calls &= ~(1U << md.call);
 }
 
+static void
+p_replace(struct msglink *l, struct msg *m)
+{
+	(void)l;
+	memcpy(&world.replace, m->data, sizeof(world.replace));
+	world.replaced++;
+}
+
 #define FROM	MSG_FROM(PROC_SESSION)
 static const struct msg_rule	 priv_rules[] = {
 	{ MSG_READY, FROM, 0, 0, 0, p_ready },
 	{ MSG_CONN_OPEN, FROM, sizeof(struct msg_conn_open), 0, MSG_F_FD,
 	    p_open },
 	{ MSG_CONN_CLOSE, FROM, sizeof(struct msg_conn), 0, 0, p_nothing },
+	{ MSG_REPLACE, FROM, sizeof(struct msg_link_to), 0, 0, p_replace },
 	{ MSG_DIAL, FROM, sizeof(struct msg_dial), 0, 0, p_dial },
 	{ MSG_LEASE_REQUEST, FROM, sizeof(struct msg_lease_request), 0, 0,
 	    p_request },
@@ -334,7 +343,10 @@ static const struct msg_rule	 parser_rules[] = {
 static void
 on_closed(struct msglink *l, const char *reason)
 {
-	(void)l;
+	if (l == world.parser) {
+		parser_dies();
+		return;
+	}
 	fail_msg("session broke a link: %s", reason != NULL ? reason :
 	    "closed");
 }
@@ -360,6 +372,7 @@ link_helper(uint32_t peer, const struct msg_rule *rules, size_t n)
 	assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
 	    sp), errno);
 	m.peer = peer;
+	m.life = ++world.lives;
 	msg_send(world.priv, MSG_LINK, sp[0], &m, sizeof(m), NULL, 0);
 	return (link_new(sp[1], rules, n));
 }

@@ -30,6 +30,9 @@ struct world {
 	int			 refuse_auth;
 	uint32_t		 mech;		/* beside ANONYMOUS; 0: none */
 	struct conn_ref		 auth_conn;	/* of the last login */
+	uint32_t		 lives;		/* helpers that were started */
+	uint32_t		 replaced;	/* it wanted another one for */
+	struct msg_link_to	 replace;	/* this */
 
 	/* what it said */
 	uint32_t		 ntep_up, ntep_down, ntep_replies;
