@@ -46,7 +46,14 @@ class Daemon:
             self.process = subprocess.Popen(self.command, stdout=log,
                                             stderr=log, env=self.environ)
         self.pauses, self.since = {}, {}
-        return wait(self.is_up, seconds)
+        if wait(self.is_up, seconds):
+            return True
+        if seconds > 0:
+            print('# %s is not up after %d s:' % (self.host, seconds))
+            with open(self.log, encoding='utf-8', errors='replace') as f:
+                for line in f.readlines()[-8:]:
+                    print('# ' + line.rstrip())
+        return False
 
     def processes(self):
         """By name; {} while it does not answer."""

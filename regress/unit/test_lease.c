@@ -511,6 +511,29 @@ test_tep(void **state)
 	nothing();
 }
 
+/* What waited to be said to a TEP is not all taken to its next connection. */
+static void
+test_tep_two_connections(void **state)
+{
+	struct lease_action a;
+	int nadds = 0;
+
+	(void)state;
+	lease_tep_up(e, now, 0);
+	grant("alice", 1, NULL);
+	while (lease_action(e, LD_SESSION, &a))
+		;
+	lease_tep_down(e, now, wall(), 0);
+	lease_tep_up(e, now, 0);
+	lease_tep_down(e, now, wall(), 0);
+	lease_tep_up(e, now, 0);
+	while (lease_action(e, LD_SESSION, &a) && a.type == LA_TEP_ADD)
+		nadds++;
+	assert_int_equal(a.type, LA_TEP_SYNC);
+	assert_true(nadds >= 1);
+	assert_false(lease_action(e, LD_SESSION, &a));
+}
+
 static void
 test_tep_dies_while_reserved(void **state)
 {
@@ -1187,6 +1210,7 @@ main(void)
 		LOCAL(test_expiry_and_quarantine), LOCAL(test_sticky),
 		LOCAL(test_store_fails), LOCAL(test_store_knows_too_much),
 		REMOTE(test_store_late), REMOTE(test_tep),
+		REMOTE(test_tep_two_connections),
 		REMOTE(test_tep_dies_while_reserved),
 		REMOTE(test_tep_restarts_while_binding), LOCAL(test_load),
 		REMOTE(test_load_two), LOCAL(test_sticky_not_allowed),
