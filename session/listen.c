@@ -93,8 +93,10 @@ on_accept(evutil_socket_t lfd, short what, void *arg)
 			continue;
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 		    errno == ENOMEM) {
-			log_warn("cannot accept connections: trying again in "
-			    "%d ms", ACCEPT_PAUSE);
+			log_warn("cannot accept connections, as descriptors "
+			    "or memory are short (raise the limit, or lower "
+			    "\"connections\"): trying again in %d ms",
+			    ACCEPT_PAUSE);
 			event_del(ln->event);
 			timer_set(ln->resume, ACCEPT_PAUSE);
 		}
