@@ -347,7 +347,7 @@ static int
 talk(const char *name, enum proc_id id)
 {
 	static struct msg_rule rule = {
-		MSG_LINK, 0, sizeof(struct msg_link_to), 0, MSG_F_FD, answer
+		MSG_LINK, 0, sizeof(struct msg_verbose), 0, MSG_F_FD, answer
 	};
 	struct msg_verbose v = { 1 };
 	struct msglink *l;
