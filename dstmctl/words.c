@@ -99,6 +99,7 @@ word_drop(uint32_t reason)
 		[DROP_MALFORMED] = "malformed",
 		[DROP_ECN] = "ecn",
 		[DROP_QUEUE] = "queue",
+		[DROP_TOO_BIG] = "too_big",
 	};
 
 	return (word(words, COUNT(words), reason));

@@ -592,6 +592,7 @@ enum tunnel_drop {
 	DROP_MALFORMED,		/* not an IPv4 packet */
 	DROP_ECN,		/* RFC 6040, 4.2: CE outside, not ECT inside */
 	DROP_QUEUE,		/* the next hop would not take it */
+	DROP_TOO_BIG,		/* for the path, and not to be fragmented */
 	DROP_NREASON
 };
 
