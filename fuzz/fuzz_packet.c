@@ -3,14 +3,18 @@
  * from the host (an interface) and from the network (a raw socket). What it
  * passes on must belong to the lease of its far end.
  */
-/* COVERS: tunnel/tunnel.c tunnel/encap.c tunnel/map.c tunnel/keepalive.c */
-/* LINK: fuzz/tunnel-main.o tunnel/encap.o tunnel/map.o tunnel/keepalive.o libdstmd.a */
-/* LIBS: -Wl,--wrap=recvmmsg -Wl,--wrap=sendmmsg -Wl,--wrap=proc_child -Wl,--wrap=event_base_dispatch */
+/* COVERS: tunnel/tunnel.c tunnel/encap.c tunnel/map.c tunnel/keepalive.c tunnel/pmtu.c */
+/* LINK: fuzz/tunnel-main.o tunnel/encap.o tunnel/sum.o tunnel/gso.o tunnel/gro.o tunnel/pmtu.o tunnel/map.o tunnel/keepalive.o libdstmd.a */
+/* LIBS: -Wl,--wrap=recvmsg -Wl,--wrap=recvmmsg -Wl,--wrap=sendmmsg -Wl,--wrap=proc_child -Wl,--wrap=event_base_dispatch */
 #include <sys/types.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include <arpa/inet.h>
+#include <linux/errqueue.h>
+#include <linux/virtio_net.h>
+#include <netinet/icmp6.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +39,8 @@ enum { AS_TEP, AS_NODE, NDEV };
 #define OP_LEASE(o)	((o) >> 3 & 3)
 #define OP_OTHER	0x20	/* from another end than the lease's */
 #define OP_ASK		0x40	/* as an answer to our keepalive */
+#define OP_MORE		0x80	/* from the host: with an offload header;
+				 * from the network: it is too big for it */
 
 struct end {
 	int	 tun, sock;	/* the far sides of what it was given */
@@ -48,10 +54,14 @@ static const uint8_t		*packet;	/* from the network */
 static size_t			 packet_len;
 static struct in6_addr		 packet_from;
 static int			 packet_class;
+static uint32_t			 packet_mtu;	/* 0: it came through */
+static int			 learned;	/* the path of an entry */
 static const struct in_addr	 tep4 = { 0x016433c6 };	/* 198.51.100.1 */
 static uint8_t			 asked[2][KEEPALIVE_SIZE];
 
 int	 tunnel_main(int, char *[]);
+ssize_t	 __real_recvmsg(int, struct msghdr *, int);
+ssize_t	 __wrap_recvmsg(int, struct msghdr *, int);
 int	 __wrap_recvmmsg(int, struct mmsghdr *, unsigned int, int,
 	    struct timespec *);
 int	 __wrap_sendmmsg(int, struct mmsghdr *, unsigned int, int);
@@ -124,7 +134,8 @@ __wrap_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
 	char poke;
 
 	(void)timeout;
-	if (recv(fd, &poke, 1, flags) != 1 || packet == NULL)
+	if (recv(fd, &poke, 1, flags) != 1 || packet == NULL ||
+	    packet_mtu != 0)
 		return (-1);
 	MUST(n > 0);
 	MUST(mh->msg_iovlen == 1 && mh->msg_iov->iov_len >= packet_len);
@@ -137,6 +148,37 @@ __wrap_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
 	memcpy(CMSG_DATA(c), &packet_class, sizeof(packet_class));
 	packet = NULL;
 	return (1);
+}
+
+/* A Packet Too Big that waits. */
+ssize_t
+__wrap_recvmsg(int fd, struct msghdr *mh, int flags)
+{
+	struct sock_extended_err ee;
+	struct cmsghdr *c;
+	size_t n;
+
+	if ((flags & MSG_ERRQUEUE) == 0)
+		return (__real_recvmsg(fd, mh, flags));
+	if (packet == NULL || packet_mtu == 0)
+		return (-1);
+	n = mh->msg_iov->iov_len < packet_len ? mh->msg_iov->iov_len :
+	    packet_len;
+	memcpy(mh->msg_iov->iov_base, packet, n);
+	((struct sockaddr_in6 *)mh->msg_name)->sin6_addr = packet_from;
+	memset(&ee, 0, sizeof(ee));
+	ee.ee_origin = SO_EE_ORIGIN_ICMP6;
+	ee.ee_type = ICMP6_PACKET_TOO_BIG;
+	ee.ee_info = packet_mtu;
+	c = CMSG_FIRSTHDR(mh);
+	c->cmsg_level = IPPROTO_IPV6;
+	c->cmsg_type = IPV6_RECVERR;
+	c->cmsg_len = CMSG_LEN(sizeof(ee));
+	memcpy(CMSG_DATA(c), &ee, sizeof(ee));
+	mh->msg_controllen = CMSG_SPACE(sizeof(ee));
+	packet = NULL;
+	learned = 1;
+	return ((ssize_t)n);
 }
 
 static ino_t
@@ -154,19 +196,23 @@ __wrap_sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 {
 	const struct sockaddr_in6 *to;
 	const struct msghdr *mh;
-	const uint8_t *p;
+	uint8_t p[65536];
 	struct in6_addr v6;
 	unsigned int i;
-	size_t len;
+	size_t len, k;
 	int which, node = inode(fd) == ends[AS_NODE].sock_ino;
 
 	(void)flags;
 	for (i = 0; i < n; i++) {
 		mh = &msgs[i].msg_hdr;
 		to = mh->msg_name;
-		p = mh->msg_iov->iov_base;
-		len = mh->msg_iov->iov_len;
-		MUST(mh->msg_iovlen == 1 && ipv4_check(p, len) == len);
+		for (len = k = 0; k < mh->msg_iovlen; k++) {
+			MUST(len + mh->msg_iov[k].iov_len <= sizeof(p));
+			memcpy(p + len, mh->msg_iov[k].iov_base,
+			    mh->msg_iov[k].iov_len);
+			len += mh->msg_iov[k].iov_len;
+		}
+		MUST(ipv4_check(p, len) == len);
 		if (node) {
 			MUST(addr_at(p + 12).s_addr == lease_v4(0).s_addr);
 			v6 = lease_v6(LEASES);
@@ -230,11 +276,24 @@ turn(void)
 }
 
 static void
+leases(uint32_t dev, uint32_t type)
+{
+	struct msg_tunnel_entry me;
+	unsigned int i;
+
+	memset(&me, 0, sizeof(me));
+	me.dev = dev;
+	for (i = 0; i < (dev == AS_NODE ? 1 : LEASES); i++) {
+		me.v4 = lease_v4(i);
+		me.v6 = lease_v6(dev == AS_NODE ? LEASES : i);
+		msg_put(child, type, &me, sizeof(me));
+	}
+}
+
+static void
 device(uint32_t dev)
 {
 	struct msg_tunnel_dev md;
-	struct msg_tunnel_entry me;
-	unsigned int i;
 	int sock;
 
 	memset(&md, 0, sizeof(md));
@@ -243,13 +302,7 @@ device(uint32_t dev)
 	md.mtu = MTU;
 	msg_send(child, MSG_TUNNEL_DEV, end_new(&ends[dev].tun), &md,
 	    sizeof(md), NULL, 0);
-	memset(&me, 0, sizeof(me));
-	me.dev = dev;
-	for (i = 0; i < (dev == AS_NODE ? 1 : LEASES); i++) {
-		me.v4 = lease_v4(i);
-		me.v6 = lease_v6(dev == AS_NODE ? LEASES : i);
-		msg_put(child, MSG_TUNNEL_ADD, &me, sizeof(me));
-	}
+	leases(dev, MSG_TUNNEL_ADD);
 	sock = end_new(&ends[dev].sock);
 	ends[dev].sock_ino = inode(sock);
 	msg_send(child, MSG_TUNNEL_SOCK, sock, &md, sizeof(md), NULL, 0);
@@ -333,19 +386,28 @@ mend(uint8_t *p, size_t n, uint32_t op)
 	checksum(p, hlen);
 }
 
-/* What the host gets came from the far end of its inner address. */
+/*
+ * What the host gets came from the far end of its inner address, or says that
+ * its own packet is too big.
+ */
 static void
 host_reads(uint32_t op)
 {
-	uint8_t out[65536];
+	uint8_t frame[VNET_HEADER + 65536], *out = frame + VNET_HEADER;
 	struct in6_addr v6;
 	ssize_t n;
 	int which;
 
-	while ((n = recv(ends[op & OP_NODE].tun, out, sizeof(out),
+	while ((n = recv(ends[op & OP_NODE].tun, frame, sizeof(frame),
 	    MSG_DONTWAIT)) >= 0) {
-		MUST((op & OP_FROM_NET) != 0);
+		n -= VNET_HEADER;
+		MUST(n > 0);
 		MUST(ipv4_check(out, (size_t)n) == (size_t)n);
+		if ((op & OP_FROM_NET) == 0) {
+			MUST(out[9] == IPPROTO_ICMP && out[20] == 3 &&
+			    out[21] == 4);
+			continue;
+		}
 		if (op & OP_NODE) {
 			MUST(addr_at(out + 16).s_addr == lease_v4(0).s_addr);
 			v6 = lease_v6(LEASES);
@@ -364,10 +426,17 @@ host_reads(uint32_t op)
 static void
 settle(void)
 {
-	uint8_t out[65536];
+	uint8_t out[VNET_HEADER + 65536];
 	int i;
 
 	packet = NULL;
+	if (learned) {
+		leases(AS_TEP, MSG_TUNNEL_DEL);
+		leases(AS_TEP, MSG_TUNNEL_ADD);
+		leases(AS_NODE, MSG_TUNNEL_DEL);
+		leases(AS_NODE, MSG_TUNNEL_ADD);
+		learned = 0;
+	}
 	do {
 		turn();
 		for (i = 0; i < NDEV && recv(ends[i].tun, out, sizeof(out),
@@ -376,18 +445,40 @@ settle(void)
 	} while (i < NDEV);
 }
 
+/* Of the host, behind an offload header. */
+static void
+host_writes(uint32_t op, const uint8_t *vnet, const uint8_t *p, size_t n)
+{
+	struct iovec iov[2];
+
+	memcpy(&iov[0].iov_base, &vnet, sizeof(vnet));
+	iov[0].iov_len = VNET_HEADER;
+	memcpy(&iov[1].iov_base, &p, sizeof(p));
+	iov[1].iov_len = n;
+	/* One that is too large for the socket is lost. */
+	(void)writev(ends[op & OP_NODE].tun, iov, 2);
+}
+
 void
 fuzz_one(const uint8_t *buf, size_t len)
 {
 	struct input in = { buf, len };
+	uint8_t vnet[VNET_HEADER];
 	uint8_t *p;
 	uint32_t op;
-	size_t n;
+	size_t n, i;
 
 	settle();
 	while (in.n > 0) {
 		op = input_number(&in, 1);
 		packet_class = (int)input_number(&in, 1);
+		packet_mtu = 0;
+		memset(vnet, 0, sizeof(vnet));
+		if ((op & (OP_MORE | OP_FROM_NET)) == OP_MORE)
+			for (i = 0; i < sizeof(vnet); i++)
+				vnet[i] = (uint8_t)input_number(&in, 1);
+		else if (op & OP_MORE)
+			packet_mtu = input_number(&in, 2);
 		p = input_piece(&in, &n);
 		if (op & OP_MEND)
 			mend(p, n, op);
@@ -399,8 +490,8 @@ fuzz_one(const uint8_t *buf, size_t len)
 			if (op & OP_OTHER)
 				packet_from.s6_addr[8] ^= 1;
 			MUST(send(ends[op & OP_NODE].sock, "", 1, 0) == 1);
-		} else if (send(ends[op & OP_NODE].tun, p, n, 0) == -1)
-			n = 0;			/* too large for it */
+		} else
+			host_writes(op, vnet, p, n);
 		turn();
 		host_reads(op);
 		free(p);

@@ -11,7 +11,7 @@ from tap import end, ok, wait  # noqa: E402
 ns, build, tmp = sys.argv[1:]
 MANY = 100000
 DROPS = ('inner_source', 'outer_source', 'no_lease', 'malformed', 'ecn',
-         'queue')
+         'queue', 'too_big')
 
 
 def on(host, *cmd, quiet=True):
