@@ -157,7 +157,8 @@ next_packet(struct input *in, const struct piece *before)
 		if (at < k.len)
 			k.p[at] = (uint8_t)input_number(in, 1);
 	}
-	if (!(kind & K_BROKEN) && ipv4_check(k.p, k.len) == k.len)
+	if (!(kind & K_BROKEN) && k.len > 0 &&
+	    ipv4_check(k.p, k.len) == k.len)
 		sums(k.p, k.len, 1);
 	return (k);
 }

@@ -16,6 +16,7 @@ NODE6, TEP6 = '2001:db8:1::1', '2001:db8:2::2'
 WIDE = 9000             # of every cable but the narrow one
 OUTER = 40
 IP_MTU_DISCOVER, IP_MTU, DONT, DO = 10, 14, 0, 2
+UDP_SEGMENT = 103       # of the protocol's options
 CLONE_NEWNET = 0x40000000
 OCTETS = 3000000
 NEED_FRAG = ('-p', 'icmp', '--icmp-type', 'fragmentation-needed', '-j',
@@ -271,6 +272,24 @@ def forged():
     udp.close()
 
 
+def datagrams():
+    """Datagrams that the host gives as one (UDP_SEGMENT) leave one by one."""
+    path(1500)
+    fresh(1460)
+    udp = Udp('node', DO)
+    udp.tx.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1200)
+    data = os.urandom(5 * 1200 + 77)
+    udp.tx.send(data)
+    udp.rx.settimeout(5)
+    sizes, got = [], b''
+    while len(got) < len(data):
+        got += udp.rx.recv(65536)
+        sizes.append(len(got))
+    ok(got == data and sizes == [1200 * i for i in range(1, 6)] + [6077],
+       'six datagrams that the host gives as one')
+    udp.close()
+
+
 def superpackets():
     """The host gives and gets packets that are larger than any wire's."""
     path(1500)
@@ -304,6 +323,7 @@ for size in 1280, 1400, 1500:
 for size in 1280, 1400, 1500, WIDE:
     without_outer_icmp(size)
 forged()
+datagrams()
 superpackets()
 ok((tep.end(), node.end()) == (0, 0), 'both end')
 end()

@@ -292,7 +292,7 @@ test_complete(void **state)
 static void
 test_shrink(void **state)
 {
-	static const uint8_t signature[] = { 19, 18 };
+	static const uint8_t signature[] = { 29, OPTIONS };
 	size_t len = packet(super, IPPROTO_TCP, TCP_ACK | TCP_PSH, 1408),
 	    lens[GRO_MAX];
 	struct gso g;
@@ -312,7 +312,7 @@ test_shrink(void **state)
 	super[33] = TCP_SYN;
 	assert_int_equal(gso_shrink(&g, super, len, 1240), -1);
 	super[33] = TCP_ACK;
-	/* TCP-MD5 and what nobody knows say something of the whole. */
+	/* TCP-AO, TCP-MD5 and what nobody knows say something of the whole. */
 	memcpy(super + 40, signature, sizeof(signature));
 	assert_int_equal(gso_shrink(&g, super, len, 1240), -1);
 	memcpy(super + 40, "\x08\x00", 2);
@@ -476,6 +476,15 @@ test_order(void **state)
 	assert_int_equal(gro.bundles[3].first, 5);
 	assert_int_equal(gro.bundles[4].first, 6);
 	assert_int_equal(gro.bundles[5].first, 7);
+	/* A bare acknowledgement, and what would follow the one before it. */
+	for (i = 0; i < 3; i++) {
+		lens[i] = packet(wire[i], IPPROTO_TCP, TCP_ACK,
+		    i == 1 ? 0 : 100);
+		put32(wire[i] + 24, 0xfffff000U + (i > 0 ? 100 : 0));
+		set_sum(wire[i], lens[i]);
+	}
+	join(&gro, 3, lens);
+	assert_int_equal(gro.nbundles, 3);
 	/* never more than an IPv4 packet is */
 	for (i = 0; i < GRO_MAX; i++) {
 		lens[i] = packet(wire[i], IPPROTO_TCP, TCP_ACK, 1900);
