@@ -365,7 +365,7 @@ mend(uint8_t *p, size_t n, uint32_t op)
 {
 	struct in_addr v4 = lease_v4(OP_LEASE(op));
 	size_t hlen;
-	int at;
+	int at, came;
 
 	if (n < 20)
 		return;
@@ -375,7 +375,9 @@ mend(uint8_t *p, size_t n, uint32_t op)
 	hlen = (p[0] & 0xfU) * 4U;
 	p[2] = (uint8_t)(n >> 8);
 	p[3] = (uint8_t)n;
-	at = ((op & OP_NODE) != 0) == ((op & OP_FROM_NET) != 0) ? 16 : 12;
+	/* What is too big for the network is what the host has sent. */
+	came = (op & (OP_FROM_NET | OP_MORE)) == OP_FROM_NET;
+	at = ((op & OP_NODE) != 0) == came ? 16 : 12;
 	memcpy(p + at, &v4, sizeof(v4));
 	if ((op & OP_ASK) != 0 && n >= KEEPALIVE_SIZE) {
 		memcpy(p + 20, asked[0] + 20, KEEPALIVE_SIZE - 20);

@@ -127,6 +127,10 @@ gso_shrink(struct gso *g, const uint8_t *p, size_t len, uint32_t mtu)
 	    mtu <= new.hlen)
 		return (-1);
 	tcp = p + new.ip;
+	/* What is broken must not get a checksum that holds. */
+	if (g->hlen == 0 && sum_of(tcp, len - new.ip,
+	    sum_pseudo(p, len - new.ip)) != 0xffff)
+		return (-1);
 	if ((tcp[13] & (TCP_SYN | TCP_RST | TCP_URG)) != 0 ||
 	    !plain_options(tcp, new.hlen - new.ip))
 		return (-1);

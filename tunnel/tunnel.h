@@ -129,8 +129,8 @@ int		 gso_open(struct gso *, const struct virtio_net_hdr *,
 		    uint8_t *, size_t);
 /*
  * Cuts a TCP packet, whole or not, into segments of at most mtu octets. TCP
- * does not mind: 0. -1, and as it was: no TCP, or flags or options that
- * belong to this very segment.
+ * does not mind: 0. -1, and as it was: no TCP, a checksum that is wrong, or
+ * flags or options that belong to this very segment.
  */
 int		 gso_shrink(struct gso *, const uint8_t *, size_t,
 		    uint32_t mtu);
