@@ -34,6 +34,9 @@ void	 priv_quit(void);
 /* A one-shot timer, ms from now; a past or negative one fires at once. */
 void	 timer_set(struct event *, int64_t);
 
+/* plane.c: which data plane it is, logged; before the sandbox */
+const struct plane	*plane_choose(const struct conf *);
+
 /* child.c: start, supervision and end of the other processes */
 void	 child_init(void);		/* users; before the sandbox */
 void	 child_start_all(void);

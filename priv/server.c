@@ -81,7 +81,8 @@ server_load(const struct lease_rec *rec)
 	}
 	if (lease_load(engine, now_ms(), now_wall(), rec) == -1)
 		log_doubt(PROC_STORE, "the lease of %s by %s in the store is "
-		    "not one of this configuration: ignored", log_in(rec->v4), rec->name);
+		    "not one of this configuration: ignored", log_in(rec->v4),
+		    rec->name);
 }
 
 void
@@ -490,14 +491,16 @@ server_tep_reply(struct msglink *l, struct msg *m)
 	if (mr.job == 0) {
 		if (mr.status != STATUS_OK)
 			log_doubt(PROC_SESSION, "TEP %s does not compare "
-			    "notes: %u; what it has of an earlier life lives to its end",
+			    "notes: %u; what it has of an earlier life lives "
+			    "to its end",
 			    priv.conf->teps[mr.tep].name, mr.status);
 		return;
 	}
 	if (mr.status == STATUS_OK && (!in_usable(mr.tep4) ||
 	    !in6_usable(&mr.tep6) || lease_in_pools(engine, mr.tep4))) {
 		log_doubt(PROC_SESSION, "TEP %s gives addresses that can not "
-		    "be its own: %s %s", priv.conf->teps[mr.tep].name, log_in(mr.tep4),
+		    "be its own: %s %s", priv.conf->teps[mr.tep].name,
+		    log_in(mr.tep4),
 		    log_in6(&mr.tep6));
 		mr.status = STATUS_TEP;
 	} else if (mr.status != STATUS_OK)

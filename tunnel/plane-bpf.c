@@ -43,6 +43,7 @@ RB_HEAD(bpf_leases, lease);
 struct bpfdev {
 	int			 ready;		/* programs and maps are there */
 	int			 open;
+	struct plane_dev	 conf;		/* while it is open */
 	struct bpf_object	*object;
 	int			 out, in_ether;	/* programs */
 	int			 leases_fd, drops_fd;
@@ -288,8 +289,9 @@ bpf_del(uint32_t dev, struct in_addr v4)
 
 /* Programs onto the interfaces: 0, or -1 logged, and packets move as in tun. */
 static int
-attach(struct bpfdev *b, const struct plane_dev *pd)
+attach(struct bpfdev *b)
 {
+	const struct plane_dev *pd = &b->conf;
 	uint32_t flags = b->state->flags & BPF_STATE_PASS_MISS;
 	int ifindex;
 
@@ -331,7 +333,8 @@ bpf_open(const struct plane_dev *pd)
 
 	if (plane_tun.open(pd) == -1)
 		return (-1);
-	if (b->ready && attach(b, pd) == 0)
+	b->conf = *pd;
+	if (b->ready && attach(b) == 0)
 		b->open = 1;
 	return (0);
 }
@@ -359,21 +362,10 @@ bpf_exists(uint32_t dev)
 }
 
 static void
-again(struct bpfdev *b, const struct plane_dev *pd)
+again(struct bpfdev *b)
 {
 	detach(b);
-	(void)attach(b, pd);
-}
-
-static struct plane_dev	 opened[TUNNEL_DEV_MAX];
-
-static int
-bpf_open_keep(const struct plane_dev *pd)
-{
-	if (bpf_open(pd) == -1)
-		return (-1);
-	opened[pd->dev] = *pd;
-	return (0);
+	(void)attach(b);
 }
 
 static int
@@ -382,7 +374,7 @@ bpf_reopen(uint32_t dev)
 	if (plane_tun.reopen(dev) == -1)
 		return (-1);
 	if (devs[dev].open)
-		again(&devs[dev], &opened[dev]);
+		again(&devs[dev]);
 	return (0);
 }
 
@@ -391,9 +383,9 @@ bpf_move(const struct plane_dev *pd)
 {
 	if (plane_tun.move(pd) == -1)
 		return (-1);
-	opened[pd->dev] = *pd;
+	devs[pd->dev].conf = *pd;
 	if (devs[pd->dev].open)
-		again(&devs[pd->dev], pd);
+		again(&devs[pd->dev]);
 	return (0);
 }
 
@@ -469,6 +461,6 @@ bpf_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
 }
 
 const struct plane	 plane_bpf = {
-	"bpf", bpf_open_keep, bpf_close, bpf_exists, bpf_reopen, bpf_move,
+	"bpf", bpf_open, bpf_close, bpf_exists, bpf_reopen, bpf_move,
 	bpf_add, bpf_del, bpf_keepalive, bpf_list
 };

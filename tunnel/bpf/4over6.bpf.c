@@ -323,9 +323,12 @@ ecn_decap(__u8 tos, __u8 outer)
 	return (outer == 1 ? (tos & ~3) | 1 : tos);
 }
 
-static __always_inline int
-in(struct __sk_buff *skb, __u32 l2)
+/* Ingress of the Ethernet interface that the outer packets come by. */
+SEC("tc")
+int
+dstmd_in_ether(struct __sk_buff *skb)
 {
+	const __u32 l2 = ETH_LEN;
 	__u32 zero = 0, segs, hdr, len;
 	struct bpf_state *st;
 	struct bpf_slot *s;
@@ -377,20 +380,6 @@ in(struct __sk_buff *skb, __u32 l2)
 	count(&s->in_packets, &s->in_bytes, segs, len + (segs - 1) * hdr);
 	bpf_set_hash_invalid(skb);
 	return (bpf_redirect(st->ifindex, BPF_F_INGRESS));
-}
-
-SEC("tc")
-int
-dstmd_in_ether(struct __sk_buff *skb)
-{
-	return (in(skb, ETH_LEN));
-}
-
-SEC("tc")
-int
-dstmd_in_bare(struct __sk_buff *skb)
-{
-	return (in(skb, 0));
 }
 
 /* The kernel gives bpf_fib_lookup to such programs alone. */
