@@ -279,8 +279,8 @@ static const struct msg_rule priv_rules[] = {
 	PLAIN(MSG_TUNNEL_DEV, msg_tunnel_dev),
 	PLAIN(MSG_TUNNEL_SOCK, msg_tunnel_dev),
 	PLAIN(MSG_TUNNEL_CLOSE, msg_tunnel_dev),
-	PLAIN(MSG_TUNNEL_ADD, msg_tunnel_entry),
-	PLAIN(MSG_TUNNEL_DEL, msg_tunnel_entry),
+	PLAIN(MSG_TUNNEL_ADD, msg_tunnel_lease),
+	PLAIN(MSG_TUNNEL_DEL, msg_tunnel_lease),
 	PLAIN(MSG_TUNNEL_LIST, msg_tunnel_list),
 	PLAIN(MSG_TUNNEL_KEEPALIVE, msg_tunnel_keepalive),
 };
