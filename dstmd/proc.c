@@ -44,7 +44,7 @@ static void
 ignore_signals(void)
 {
 	static const int sigs[] = {
-		SIGPIPE, SIGHUP, SIGINT, SIGTERM, SIGUSR1
+		SIGPIPE, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2
 	};
 	size_t i;
 

@@ -1,8 +1,9 @@
 /*
  * The host of a node: interface, address, MTU, default route, and all of it
- * undone. The interface is not persistent: where the whole daemon is killed
- * the kernel removes it, with its address and routes. Policy rules (route
- * table) outlive it, so they are marked and removed at the next start.
+ * undone. Where the whole daemon is killed the kernel removes the interface,
+ * with its address and routes; or the plane leaves it, and it is taken over.
+ * Policy rules (route table) outlive both, so they are marked, and removed at
+ * the next start.
  *
  * On demand the interface and its route are there without a lease, as
  * packets must find a way to us; and so is an address, of the range that RFC
@@ -41,13 +42,13 @@ nobody(void)
 	return (a);
 }
 
-void
-host_init(void)
+static void
+host_rules(void)
 {
 	const struct conf_node *conf = host_conf();
 
 	if (conf->table != 0 && netlink_rule_clean(conf->table) == -1)
-		log_warn("old rules of table %u", conf->table);
+		log_warn("rules of table %u", conf->table);
 }
 
 static uint32_t
@@ -100,9 +101,8 @@ host_addr(struct in_addr v4)
 	return (-1);
 }
 
-/* Opens the interface with the address that dev has, or none. */
-static int
-host_open(const struct in6_addr *local, const struct in6_addr *peer)
+static void
+host_dev(void)
 {
 	const struct conf_node *conf = host_conf();
 
@@ -110,9 +110,16 @@ host_open(const struct in6_addr *local, const struct in6_addr *peer)
 	dev.dev = NODE_DEV;
 	dev.is_node = 1;
 	dev.demand = conf->idle != 0;
+	strlcpy(dev.ifname, conf->ifname, sizeof(dev.ifname));
+}
+
+/* Opens the interface with the address that dev has, or none. */
+static int
+host_open(const struct in6_addr *local, const struct in6_addr *peer)
+{
+	host_dev();
 	dev.mtu = host_mtu(local, peer);
 	dev.local = *local;
-	strlcpy(dev.ifname, conf->ifname, sizeof(dev.ifname));
 	if (priv.plane->open(&dev) == -1)
 		return (-1);
 	is_open = 1;
@@ -122,16 +129,23 @@ host_open(const struct in6_addr *local, const struct in6_addr *peer)
 void
 host_close(void)
 {
-	const struct conf_node *conf = host_conf();
-
 	if (!is_open)
 		return;
-	if (conf->table != 0 && netlink_rule_clean(conf->table) == -1)
-		log_warn("rule of table %u", conf->table);
+	host_rules();
 	/* The interface takes its address and routes with it. */
 	priv.plane->close(NODE_DEV);
 	is_open = 0;
 	leased = any;
+}
+
+/* On demand, without a lease. */
+static int
+host_dress(void)
+{
+	if (host_addr(nobody()) == 0 && host_route(any) == 0)
+		return (0);
+	host_close();
+	return (-1);
 }
 
 int
@@ -141,10 +155,7 @@ host_wait(void)
 		return (0);
 	if (host_open(&in6addr_any, &host_conf()->servers[0].addr) == -1)
 		return (-1);
-	if (host_addr(nobody()) == 0 && host_route(any) == 0)
-		return (0);
-	host_close();
-	return (-1);
+	return (host_dress());
 }
 
 /* The open interface gets the outer end, or loses it. */
@@ -155,6 +166,8 @@ host_move(const struct in6_addr *local, uint32_t mtu)
 
 	pd.local = *local;
 	pd.mtu = mtu;
+	if (mtu == dev.mtu && IN6_ARE_ADDR_EQUAL(local, &dev.local))
+		return (0);
 	if (priv.plane->move(&pd) == -1)
 		return (-1);
 	dev = pd;
@@ -165,45 +178,6 @@ void
 host_renew(const struct msg_node_lease *l, int64_t until)
 {
 	priv.plane->add(NODE_DEV, l->v4, &l->tep6, until);
-}
-
-static int
-configure_demand(const struct msg_node_lease *l, int64_t until)
-{
-	if (host_wait() == -1 ||
-	    host_move(&l->v6, host_mtu(&l->v6, &l->tep6)) == -1)
-		return (-1);
-	host_renew(l, until);
-	leased = l->v4;
-	if (host_addr(l->v4) == -1)
-		return (-1);
-	/* A TCP that waits with the old source looks for another. */
-	if (netlink_addr_del(dev.ifname, nobody(), 32) == -1 &&
-	    errno != EADDRNOTAVAIL) {
-		log_warn("address %s on %s", log_in(nobody()), dev.ifname);
-		return (-1);
-	}
-	return (0);
-}
-
-static int
-configure_always(const struct msg_node_lease *l, int64_t until)
-{
-	if (host_open(&l->v6, &l->tep6) == -1)
-		return (-1);
-	host_renew(l, until);
-	leased = l->v4;
-	return (host_addr(l->v4) == 0 ? host_route(l->v4) : -1);
-}
-
-int
-host_configure(const struct msg_node_lease *l, int64_t until)
-{
-	if ((host_conf()->idle != 0 ? configure_demand(l, until) :
-	    configure_always(l, until)) == 0)
-		return (0);
-	host_unconfigure();
-	return (-1);
 }
 
 /* The lease's alone; where that fails, all is made anew. */
@@ -226,11 +200,101 @@ host_strip(void)
 	return (host_move(&in6addr_any, dev.mtu));
 }
 
+/* Of addresses that the daemon before us had. */
+static int
+host_over(uint32_t number, struct in_addr v4)
+{
+	(void)number;
+	return (v4.s_addr != leased.s_addr);
+}
+
+/* The plane has this lease, and no other of a daemon before us. */
+static void
+host_add(const struct msg_node_lease *l, int64_t until)
+{
+	host_renew(l, until);
+	leased = l->v4;
+	if (priv.plane->sweep != NULL)
+		priv.plane->sweep(NODE_DEV, host_over);
+}
+
+static int
+configure_demand(const struct msg_node_lease *l, int64_t until)
+{
+	if (leased.s_addr != 0 && leased.s_addr != l->v4.s_addr &&
+	    host_strip() == -1)
+		host_close();
+	if (host_wait() == -1 ||
+	    host_move(&l->v6, host_mtu(&l->v6, &l->tep6)) == -1)
+		return (-1);
+	host_add(l, until);
+	if (host_addr(l->v4) == -1)
+		return (-1);
+	/* A TCP that waits with the old source looks for another. */
+	if (netlink_addr_del(dev.ifname, nobody(), 32) == -1 &&
+	    errno != EADDRNOTAVAIL) {
+		log_warn("address %s on %s", log_in(nobody()), dev.ifname);
+		return (-1);
+	}
+	return (0);
+}
+
+static int
+configure_always(const struct msg_node_lease *l, int64_t until)
+{
+	if (leased.s_addr != l->v4.s_addr)
+		host_close();
+	if ((is_open ? host_move(&l->v6, host_mtu(&l->v6, &l->tep6)) :
+	    host_open(&l->v6, &l->tep6)) == -1)
+		return (-1);
+	host_add(l, until);
+	return (host_addr(l->v4) == 0 ? host_route(l->v4) : -1);
+}
+
+int
+host_configure(const struct msg_node_lease *l, int64_t until)
+{
+	if ((host_conf()->idle != 0 ? configure_demand(l, until) :
+	    configure_always(l, until)) == 0)
+		return (0);
+	host_unconfigure();
+	return (-1);
+}
+
 void
 host_unconfigure(void)
 {
 	if (is_open && (host_conf()->idle == 0 || host_strip() == -1))
 		host_close();
+}
+
+int64_t
+host_init(void)
+{
+	int64_t until = 0;
+
+	host_dev();
+	if (priv.plane->left == NULL || !priv.plane->left(&dev, &leased,
+	    &until)) {
+		host_rules();
+		return (0);
+	}
+	/* Where its outer address is gone there is nothing to carry. */
+	if (priv.plane->open(&dev) == -1) {
+		until = 0;
+		dev.local = in6addr_any;
+		if (priv.plane->open(&dev) == -1)
+			return (0);
+	}
+	is_open = 1;
+	if (until > now_ms())
+		return (until);
+	host_rules();
+	if (leased.s_addr != 0 || host_conf()->idle == 0)
+		host_unconfigure();
+	else
+		(void)host_dress();
+	return (0);
 }
 
 void

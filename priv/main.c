@@ -17,6 +17,9 @@
 #include "dstmd/sandbox.h"
 #include "priv/netlink.h"
 #include "priv/priv.h"
+#ifdef HAVE_BPF
+#include "tunnel/plane-bpf.h"
+#endif
 
 #define CONF_FILE	SYSCONFDIR "/dstmd.conf"
 #define PATHS_MAX	32
@@ -24,7 +27,7 @@
 
 struct priv		 priv;
 
-static struct event	*sig_events[5];
+static struct event	*sig_events[6];
 
 static void
 usage(FILE *f)
@@ -58,6 +61,13 @@ priv_sig_handler(evutil_socket_t sig, short what, void *arg)
 		log_info("ending on signal %d", (int)sig);
 		priv_quit();
 		break;
+	case SIGUSR2:
+		priv.leaves = plane_stays();
+		log_info("ending on SIGUSR2; plane %s %s", priv.plane->name,
+		    priv.leaves ? "goes on, for the next dstmd" :
+		    "can not go on without this daemon, and ends");
+		priv_quit();
+		break;
 	case SIGHUP:
 		log_info("SIGHUP: reading the secrets again "
 		    "(the configuration needs a restart)");
@@ -76,8 +86,11 @@ priv_quit(void)
 		return;
 	priv.quitting = 1;
 	control_stop();
-	node_end();
-	tep_end();
+	if (!priv.leaves) {
+		node_end();
+		tep_end();
+		plane_end();
+	}
 	child_stop_all();
 }
 
@@ -228,6 +241,10 @@ enter_sandbox(const struct conf *conf)
 		add_path(paths, &n, conf->node.login.password, 1, "r");
 	add_path(paths, &n, conf->control, 1, "rwc");
 	add_path(paths, &n, conf->store, 0, "rwc");
+#ifdef HAVE_BPF
+	if (access(BPF_PIN_DIR, F_OK) == 0)
+		add_path(paths, &n, BPF_PIN_DIR, 0, "rwc");
+#endif
 	add_path(paths, &n, RUNDIR "/empty", 0, "r");
 	add_path(paths, &n, LIBEXECDIR, 0, "rx");
 	sandbox_enter(PROC_PRIV, paths);
@@ -236,7 +253,9 @@ enter_sandbox(const struct conf *conf)
 static void
 signals_init(void)
 {
-	static const int sigs[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
+	static const int sigs[] = {
+		SIGTERM, SIGINT, SIGUSR2, SIGHUP, SIGCHLD
+	};
 	size_t i;
 
 	signal(SIGPIPE, SIG_IGN);

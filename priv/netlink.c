@@ -333,11 +333,11 @@ route(uint16_t type, uint16_t flags, struct in_addr dst, int plen,
 }
 
 static int
-route_new(int index, struct in_addr dst, int plen, struct in_addr src,
-    uint32_t metric, uint32_t table)
+route_new(int index, uint16_t flags, struct in_addr dst, int plen,
+    struct in_addr src, uint32_t metric, uint32_t table)
 {
-	struct nlmsghdr *nh = route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL,
-	    dst, plen, metric, table);
+	struct nlmsghdr *nh = route(RTM_NEWROUTE, flags, dst, plen, metric,
+	    table);
 
 	if (src.s_addr != 0)
 		mnl_attr_put_u32(nh, RTA_PREFSRC, src.s_addr);
@@ -353,18 +353,26 @@ int
 netlink_route_add(const char *ifname, struct in_addr dst, int plen,
     struct in_addr src, uint32_t metric, uint32_t table)
 {
+	const uint16_t excl = NLM_F_CREATE | NLM_F_EXCL;
 	int i;
 
 	if (plen_check(plen) == -1 || (i = index_of(ifname)) == -1)
 		return (-1);
-	if (route_new(i, dst, plen, src, metric, table) == 0)
+	if (route_new(i, excl, dst, plen, src, metric, table) == 0)
 		return (0);
 	if (errno != EEXIST)
 		return (-1);
+	/*
+	 * To add without leave to create is refused in two ways: the very same
+	 * is there, and carries packets; or it is not.
+	 */
+	if (route_new(i, 0, dst, plen, src, metric, table) == -1 &&
+	    errno == EEXIST)
+		return (0);
 	if (talk(route(RTM_DELROUTE, 0, dst, plen, metric, table), NULL,
 	    NULL) == -1 && errno != ESRCH)
 		return (-1);
-	return (route_new(i, dst, plen, src, metric, table));
+	return (route_new(i, excl, dst, plen, src, metric, table));
 }
 
 int
@@ -638,6 +646,20 @@ filters_get(int ifindex, uint32_t hook, struct filters *f)
 	return (-1);
 }
 
+static int
+has_own(int ifindex, uint32_t hook, uint32_t handle)
+{
+	struct filters f;
+	uint32_t i;
+
+	if (filters_get(ifindex, hook, &f) == -1)
+		return (-1);
+	for (i = 0; i < f.nours; i++)
+		if (f.ours[i] == handle)
+			return (1);
+	return (0);
+}
+
 /*
  * The device of that index serves somebody as long as it has our program at
  * its egress: the index alone may be a later interface's.
@@ -645,15 +667,20 @@ filters_get(int ifindex, uint32_t hook, struct filters *f)
 static int
 is_served(uint32_t ifindex)
 {
-	struct filters f;
-	uint32_t i;
+	int r = has_own((int)ifindex, TC_H_MIN_EGRESS, ifindex);
 
-	if (filters_get((int)ifindex, TC_H_MIN_EGRESS, &f) == -1)
-		return (errno != ENODEV && errno != EINVAL);
-	for (i = 0; i < f.nours; i++)
-		if (f.ours[i] == ifindex)
-			return (1);
-	return (0);
+	return (r == -1 ? errno != ENODEV && errno != EINVAL : r);
+}
+
+int
+netlink_bpf_attached(const char *ifname)
+{
+	int i;
+
+	if ((i = index_of(ifname)) == -1 ||
+	    has_own(i, TC_H_MIN_EGRESS, (uint32_t)i) != 1)
+		return (-1);
+	return (i);
 }
 
 /* What a killed daemon left at the ingress: how many. */
@@ -726,7 +753,9 @@ netlink_bpf_attach_outer(const struct in6_addr *v6, int ifindex, int prog,
 	if ((i = index_of_addr(v6)) == -1 ||
 	    (new = clsact(RTM_NEWQDISC, i)) == -1)
 		return (-1);
-	if (filters_clean(i) > 0)
+	/* What carries a filter of ours was made for it, or nobody knows. */
+	if (filters_clean(i) > 0 ||
+	    has_own(i, TC_H_MIN_INGRESS, (uint32_t)ifindex) == 1)
 		new = 1;
 	if (bpf_attach(i, TC_H_MIN_INGRESS, ifindex, prog) == -1)
 		return (-1);

@@ -48,6 +48,8 @@ void	 netlink_watch_empty(int);
 uint32_t netlink_addr_mtu(const struct in6_addr *);
 /* A tc program (its descriptor) onto the egress of an interface: its index. */
 int	 netlink_bpf_attach(const char *ifname, int prog);
+/* The index of an interface that has one of ours there; or -1. */
+int	 netlink_bpf_attached(const char *ifname);
 /*
  * And onto the ingress of the interface that has that outer address, for the
  * device of index ifindex; takes the place of the one before, and removes

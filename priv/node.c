@@ -45,6 +45,7 @@ static int64_t		 until_ms, since, used_ms;
 static int		 has_hint;	/* address of an earlier life */
 static struct in_addr	 hint;
 static struct event	*timer, *idle_timer, *addr_timer, *addr_event;
+static struct event	*left_timer;	/* what a daemon before left ends */
 static struct msg_node_note note;	/* what session said last, */
 static int64_t		 note_ms;	/* and when; 0: nothing yet */
 static enum tep_life	 life;
@@ -86,20 +87,42 @@ node_wait(void)
 	}
 }
 
+/* No server has renewed what a daemon before us left. */
+static void
+node_left(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (priv.quitting || holding)
+		return;
+	log_info("the lease of the daemon before ran out");
+	host_unconfigure();
+	if (state == NODE_WANTED || state == NODE_IDLE)
+		node_wait();
+}
+
 void
 node_init(void)
 {
+	int64_t left;
+
 	if ((priv.conf->roles & ROLE_NODE) == 0)
 		return;
 	timer = evtimer_new(priv.base, node_timer, NULL);
 	idle_timer = evtimer_new(priv.base, node_idle, NULL);
-	if (timer == NULL || idle_timer == NULL)
+	left_timer = evtimer_new(priv.base, node_left, NULL);
+	if (timer == NULL || idle_timer == NULL || left_timer == NULL)
 		fatalx("evtimer_new");
 	paid_ms = silent_ms = 0;
 	watch_addrs();
 	suspend_watch(priv.base, SUSPEND_TICK, node_resumed);
-	host_init();
+	left = host_init();
 	state = node_conf()->idle != 0 ? NODE_IDLE : NODE_WANTED;
+	if (left > now_ms()) {
+		state = NODE_WANTED;
+		timer_set(left_timer, left - now_ms());
+	}
 	node_wait();
 }
 
@@ -390,6 +413,7 @@ node_configure(const struct msg_node_lease *ml)
 
 	if (host_configure(ml, until_ms) == -1)
 		return (-1);
+	evtimer_del(left_timer);
 	state = NODE_UP;
 	holding = 1;
 	renewals = 0;
@@ -727,6 +751,7 @@ node_end(void)
 	host_close();
 	event_free(timer);
 	event_free(idle_timer);
+	event_free(left_timer);
 	if (addr_event != NULL) {
 		event_free(addr_event);
 		event_free(addr_timer);

@@ -104,7 +104,8 @@ static void	 node_table(const struct tok *, const struct tok *);
 }
 
 %token	<tok> STRING
-%token	<tok> ACCEPT ADDRESS ALLOW ANONYMOUS AUTH AUTHFAILURES AUTHTIMEOUT BPF CALL
+%token	<tok> ACCEPT ADDRESS ALLOW ANONYMOUS AUTH AUTHFAILURES AUTHTIMEOUT AUTO
+%token	<tok> BPF CALL
 %token	<tok> CONNECT CONNECTIONS CONTROL DEFAULT DEMAND EVENT EXCLUDE FROM HANDSHAKES
 %token	<tok> IDLE IDLETIMEOUT INCLUDE INTERFACE KEEPALIVE KEYTAB
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
@@ -142,11 +143,15 @@ global		: CONTROL STRING {
 		| SECRETS STRING		{ set_secrets($1, $2); }
 		| PLANE TUN {
 			once(0, $1);
-			pc.conf->bpf = 0;
+			pc.conf->plane = PLANE_TUN;
 		}
 		| PLANE BPF {
 			once(0, $1);
-			pc.conf->bpf = 1;
+			pc.conf->plane = PLANE_BPF;
+		}
+		| PLANE AUTO {
+			once(0, $1);
+			pc.conf->plane = PLANE_AUTO;
 		}
 		| LIMITS '{' {
 			once(0, $1);
@@ -480,6 +485,7 @@ static const struct keyword {
 	{ "auth",		AUTH },
 	{ "auth-failures",	AUTHFAILURES },
 	{ "auth-timeout",	AUTHTIMEOUT },
+	{ "auto",		AUTO },
 	{ "bpf",		BPF },
 	{ "call",		CALL },
 	{ "connect",		CONNECT },

@@ -15,7 +15,9 @@
 #include "priv/priv.h"
 
 #ifdef HAVE_BPF
-#define FAST_MAX	131072	/* leases of a TEP: 64 octets each, and a hash */
+#define FAST_MAX	(1U << 20)	/* leases of a TEP, 150 octets each */
+#define SPARE		64		/* slots that are not used again at once */
+#define NODE_ROOM	4
 #define FLAGS_AT	132	/* of a route, in /proc/net/ipv6_route */
 
 /* Does this host know a router by its advertisements? 1 or 0. */
@@ -45,21 +47,24 @@ has_ra_router(void)
  * have come to need it.
  */
 static int
-lo_forwards(void)
+lo_forwards(const char **why)
 {
 	static const char path[] = "/proc/sys/net/ipv6/conf/lo/forwarding";
 	char is = '0';
 	int fd;
 
-	if ((fd = open(path, O_RDWR | O_CLOEXEC)) == -1 ||
-	    read(fd, &is, 1) != 1) {
-		log_warn("%s", path);
+	*why = "this host's net.ipv6.conf.lo.forwarding can not be set to 1, "
+	    "which it needs";
+	if ((fd = open(path, O_RDWR | O_CLOEXEC)) == -1)
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd == -1 || read(fd, &is, 1) != 1) {
+		log_debug("%s: %s", path, strerror(errno));
 	} else if (is == '0' && has_ra_router()) {
-		log_warnx("plane bpf needs net.ipv6.conf.lo.forwarding=1, and "
-		    "to set it now would take this host's IPv6 default route "
-		    "away: set it in sysctl.conf, before the network is up");
+		*why = "it needs net.ipv6.conf.lo.forwarding=1, and to set it "
+		    "now would take this host's IPv6 default route away: set "
+		    "it in sysctl.conf, before the network is up";
 	} else if (is == '0' && pwrite(fd, "1\n", 2, 0) != 2) {
-		log_warn("%s", path);
+		log_debug("%s: %s", path, strerror(errno));
 	} else if (is == '0') {
 		log_info("sysctl net.ipv6.conf.lo.forwarding=1, for plane "
 		    "bpf; it stays so");
@@ -70,39 +75,102 @@ lo_forwards(void)
 	return (is == '0' ? -1 : 0);
 }
 
+/* How many leases a TEP can have: what its pools and its servers hold. */
+static uint32_t
+room(const struct conf *conf, uint32_t tep)
+{
+	const struct conf_tep *t = &conf->teps[tep];
+	const struct conf_range *r;
+	uint64_t n = 0;
+	uint32_t i, j;
+
+	for (i = 0; i < conf->npools; i++)
+		for (j = 0; conf->pools[i].tep == tep &&
+		    j < conf->pools[i].nranges; j++) {
+			r = &conf->pools[i].ranges[j];
+			n += (uint64_t)ntohl(r->hi.s_addr) -
+			    ntohl(r->lo.s_addr) + 1;
+		}
+	for (i = 0; i < t->npeers; i++)
+		for (j = 0; j < t->peers[i].nprefixes; j++)
+			n += UINT64_C(1) << (32 - t->peers[i].prefixes[j].len);
+	n += SPARE;
+	return (n > FAST_MAX ? FAST_MAX : (uint32_t)n);
+}
+
+static int
+try_bpf(const struct conf *conf, const char **why)
+{
+	uint32_t i;
+
+	if (lo_forwards(why) == -1)
+		return (-1);
+	for (i = 0; i < conf->nteps && i < NODE_DEV; i++)
+		if (conf->teps[i].local && plane_bpf_prepare(i,
+		    room(conf, i), conf->teps[i].ifname, why) == -1)
+			return (-1);
+	if (conf->roles & ROLE_NODE)
+		return (plane_bpf_prepare(NODE_DEV, NODE_ROOM,
+		    conf->node.ifname, why));
+	return (0);
+}
+
+int
+plane_stays(void)
+{
+	return (priv.plane == &plane_bpf && plane_bpf_stays());
+}
+
+void
+plane_end(void)
+{
+	if (priv.plane == &plane_bpf)
+		plane_bpf_end();
+}
+#else
+static int
+try_bpf(const struct conf *conf, const char **why)
+{
+	(void)conf;
+	*why = "this dstmd was built without it";
+	return (-1);
+}
+
+int
+plane_stays(void)
+{
+	return (0);
+}
+
+void
+plane_end(void)
+{
+}
+#endif
+
+/* The best that works, unless the configuration says which. */
 const struct plane *
 plane_choose(const struct conf *conf)
 {
-	uint32_t i;
-	int ok;
+	const char *why = "";
 
-	if (!conf->bpf) {
+	if (conf->plane == PLANE_TUN) {
 		log_info("data plane: tun");
 		return (&plane_tun);
 	}
-	ok = lo_forwards() == 0;
-	for (i = 0; ok && i < conf->nteps && i < NODE_DEV; i++)
-		if (conf->teps[i].local)
-			ok = plane_bpf_prepare(i, FAST_MAX) == 0;
-	if (ok && (conf->roles & ROLE_NODE))
-		ok = plane_bpf_prepare(NODE_DEV, 4) == 0;
-	if (ok) {
+#ifdef HAVE_BPF
+	if (try_bpf(conf, &why) == 0) {
 		log_info("data plane: bpf");
 		return (&plane_bpf);
 	}
-	log_warnx("data plane: tun, as plane bpf is not to be had here (its "
-	    "kernel, container or sysctl; -v says more)");
-	return (&plane_tun);
-}
+	plane_bpf_end();
 #else
-const struct plane *
-plane_choose(const struct conf *conf)
-{
-	if (conf->bpf)
-		log_warnx("data plane: tun, as this dstmd was built without "
-		    "bpf");
+	(void)try_bpf(conf, &why);
+#endif
+	if (conf->plane == PLANE_BPF)
+		log_warnx("plane bpf: %s; using tun", why);
 	else
-		log_info("data plane: tun");
+		log_info("plane bpf: %s; using tun", why);
+	log_info("data plane: tun");
 	return (&plane_tun);
 }
-#endif

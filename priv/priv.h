@@ -27,6 +27,7 @@ struct priv {
 	const struct plane	*plane;
 	int			 foreground;
 	int			 quitting;
+	int			 leaves;	/* the plane, to the next */
 };
 extern struct priv	 priv;
 
@@ -36,6 +37,8 @@ void	 timer_set(struct event *, int64_t);
 
 /* plane.c: which data plane it is, logged; before the sandbox */
 const struct plane	*plane_choose(const struct conf *);
+int	 plane_stays(void);	/* it carries packets without us: 1 or 0 */
+void	 plane_end(void);	/* all devices are closed */
 
 /* child.c: start, supervision and end of the other processes */
 void	 child_init(void);		/* users; before the sandbox */
@@ -165,6 +168,7 @@ int	 tep_dev(uint32_t, struct plane_dev *);
 void	 tep_gone(struct msglink *, struct msg *);
 /* One of our own outer addresses: a server's, a TEP's. */
 int	 tep_is_own(const struct in6_addr *);
+void	 tep_loaded(void);	/* all leases of our own server are there */
 
 /* node.c */
 #define NODE_DEV	(TUNNEL_DEV_MAX - 1)
@@ -195,7 +199,11 @@ int	 node_row(struct msg_ctl_lease *);
 void	 node_status(struct msg_ctl_node *);
 
 /* host.c: the node's interface, address and route */
-void	 host_init(void);
+/*
+ * Takes what a daemon that was killed left: until when its lease is good, or 0
+ * there is none. It counts as configured, for host_unconfigure.
+ */
+int64_t	 host_init(void);
 /* On demand: the interface without a lease, if it is not there. 0, or -1
  * logged: try again later. */
 int	 host_wait(void);

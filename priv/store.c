@@ -75,5 +75,6 @@ store_loaded(struct msglink *l, struct msg *m)
 		log_info("%llu leases are back from the store",
 		    (unsigned long long)count);
 	server_pump();
+	tep_loaded();
 	child_loaded();
 }

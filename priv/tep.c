@@ -55,6 +55,8 @@ static struct event	*expiry;
 static struct plane_dev	 devs[TEP_MAX];	/* by TEP; ifname "": remote */
 static uint8_t		 gone[TEP_MAX];	/* its interface was removed */
 static struct event	*reopening;
+static int		 loaded;	/* our own server's leases */
+static uint8_t		 synced[TEP_MAX][CONF_PEER_MAX];
 
 RB_PROTOTYPE(entries, tep_entry, by_v4, entry_cmp)
 RB_PROTOTYPE(timers, tep_entry, by_time, timer_cmp)
@@ -319,13 +321,11 @@ tep_is_own(const struct in6_addr *v6)
 
 /* Only what this server was given to map, and nothing that is ours. */
 static int
-peer_may_map(const struct pconn *c, struct in_addr v4)
+peer_may_map(uint32_t tep, const struct conf_peer *s, struct in_addr v4)
 {
-	const struct conf_peer *s = c->server;
 	uint32_t i, mask;
 
-	if (!in_usable(v4) ||
-	    v4.s_addr == priv.conf->teps[c->tep].addr4.s_addr)
+	if (!in_usable(v4) || v4.s_addr == priv.conf->teps[tep].addr4.s_addr)
 		return (0);
 	if (server_engine() != NULL && lease_in_pools(server_engine(), v4))
 		return (0);
@@ -369,6 +369,41 @@ tep_create(struct pconn *c, const struct msg_lease_request *req,
 	r->lifetime = lifetime;
 }
 
+/* Whoever may have that entry has said what it has. */
+static int
+tep_over(uint32_t i, struct in_addr v4)
+{
+	const struct conf_tep *tep = &priv.conf->teps[i];
+	uint32_t j;
+
+	if (server_engine() != NULL && lease_in_pools(server_engine(), v4))
+		return (loaded);
+	for (j = 0; j < tep->npeers; j++)
+		if (!synced[i][j] && peer_may_map(i, &tep->peers[j], v4))
+			return (0);
+	return (1);
+}
+
+/* Of what a daemon before left in the plane. */
+static void
+tep_sweep(uint32_t i)
+{
+	if (priv.plane->sweep != NULL)
+		priv.plane->sweep(i, tep_over);
+}
+
+void
+tep_loaded(void)
+{
+	uint32_t i;
+
+	loaded = 1;
+	for (i = 0; i < priv.conf->nteps; i++)
+		if (priv.conf->teps[i].local &&
+		    (priv.conf->roles & ROLE_SERVER))
+			tep_sweep(i);
+}
+
 /*
  * A server has told us of all its leases by this connection. What it told
  * us by an earlier one alone was never answered, or is over.
@@ -389,6 +424,8 @@ tep_sync(const struct pconn *c, const struct msg_lease_request *req)
 	}
 	log_info("notes compared with server %s: %u entries of %u were "
 	    "nobody's", c->name, n, nentries + n);
+	synced[c->tep][c->server - priv.conf->teps[c->tep].peers] = 1;
+	tep_sweep(c->tep);
 	server_reply(req, STATUS_OK, NULL);
 }
 
@@ -417,7 +454,7 @@ tep_request(struct pconn *c, const struct msg_lease_request *req)
 	r.tep6 = tep->addr6;
 	if (req->op == OP_DELETE && req->has_v4 && e == NULL)
 		server_reply(req, STATUS_OK, &r);	/* it is not here */
-	else if (!req->has_v4 || !peer_may_map(c, req->v4)) {
+	else if (!req->has_v4 || !peer_may_map(c->tep, c->server, req->v4)) {
 		log_warnx("server %s may not map %s here", c->name,
 		    log_in(req->v4));
 		server_reply(req, STATUS_IPV4, NULL);

@@ -7,6 +7,13 @@
  * Programs and maps are made before the sandbox (plane_bpf_prepare). Later the
  * parent changes one map, by bpf(2) on a descriptor, and memory that it shares
  * with the programs.
+ *
+ * All of it outlives a daemon that is killed: the filters hold the programs,
+ * pins hold the maps, the TUN device is persistent. Nobody reads it then, so
+ * that it has no carrier; its filter does not mind, as it comes before the
+ * queue. The next daemon takes the maps over where their layout is its own,
+ * and puts its programs in the place of the others. Else it leaves the old
+ * programs and their maps to carry packets until the leases are in its own.
  */
 #include <sys/types.h>
 #include <sys/mman.h>
@@ -26,6 +33,7 @@
 #include "dstmd/dstmd.h"
 #include "priv/netlink.h"
 #include "tunnel/bpf/layout.h"
+#include "tunnel/plane-bpf.h"
 #include "tunnel/tunnel.h"
 
 #define CPUS_MAX	1024
@@ -37,12 +45,24 @@ struct lease {
 	RB_ENTRY(lease)	 by_v4;
 	struct in_addr	 v4;
 	uint32_t	 slot;
+	int		 old;		/* of a daemon before, and not added yet */
 };
 RB_HEAD(bpf_leases, lease);
+
+/* What a daemon before us left. */
+enum left {
+	LEFT_NOTHING,
+	LEFT_MAPS,		/* they are ours now */
+	LEFT_OTHERS		/* whose maps we can not read */
+};
 
 struct bpfdev {
 	int			 ready;		/* programs and maps are there */
 	int			 open;
+	int			 pinned;
+	enum left		 left;		/* until it is open */
+	int			 waits;		/* LEFT_OTHERS carry packets yet */
+	char			 ifname[IFNAME_SIZE];	/* of pins */
 	struct plane_dev	 conf;		/* while it is open */
 	struct bpf_object	*object;
 	int			 out, in_ether;	/* programs */
@@ -66,6 +86,9 @@ struct sum {
 
 static struct bpfdev	 devs[TUNNEL_DEV_MAX];
 static int		 ncpus;
+
+static const char *const maps[] = { "leases", "slots", "state", "drops" };
+#define NMAPS		(sizeof(maps) / sizeof(maps[0]))
 
 /* The programs count by these numbers. */
 _Static_assert(DROP_INNER_SOURCE == 0 && DROP_OUTER_SOURCE == 1 &&
@@ -121,49 +144,186 @@ map_memory(const struct bpfdev *b, const char *name, size_t size)
 	return (p == MAP_FAILED ? NULL : p);
 }
 
+/* Do maps of a daemon before (fds) mean what ours would? */
+static int
+maps_fit(const struct bpfdev *b, const int *fds, uint32_t max, int ifindex)
+{
+	struct bpf_map_info is;
+	struct bpf_state state;
+	const struct bpf_map *want;
+	uint32_t len, room[NMAPS], zero = 0;
+	size_t i;
+
+	for (i = 0; i < NMAPS; i++) {
+		want = bpf_object__find_map_by_name(b->object, maps[i]);
+		memset(&is, 0, sizeof(is));
+		len = sizeof(is);
+		if (fds[i] == -1 ||
+		    bpf_obj_get_info_by_fd(fds[i], &is, &len) != 0 ||
+		    is.type != bpf_map__type(want) ||
+		    is.map_flags != bpf_map__map_flags(want) ||
+		    is.key_size != bpf_map__key_size(want) ||
+		    is.value_size != bpf_map__value_size(want))
+			return (0);
+		room[i] = is.max_entries;
+	}
+	return (room[0] >= max && room[0] == room[1] && room[3] == DROP_NREASON &&
+	    bpf_map_lookup_elem(fds[2], &zero, &state) == 0 &&
+	    state.version == BPF_LAYOUT && state.ifindex == (uint32_t)ifindex);
+}
+
+/* Before they are loaded, the maps of the interface become ours: 1 or 0. */
+static int
+take_maps(const struct bpfdev *b, uint32_t max, int ifindex)
+{
+	int fds[NMAPS], ok;
+	size_t i;
+
+	for (i = 0; i < NMAPS; i++)
+		if ((fds[i] = bpf_pin_get(b->ifname, maps[i])) < 0)
+			fds[i] = -1;
+	ok = maps_fit(b, fds, max, ifindex);
+	for (i = 0; i < NMAPS; i++) {
+		if (ok && bpf_map__reuse_fd(bpf_object__find_map_by_name(
+		    b->object, maps[i]), fds[i]) != 0)
+			fatalx("plane bpf: map %s", maps[i]);
+		if (fds[i] != -1)
+			close(fds[i]);
+	}
+	return (ok);
+}
+
+static int
+pin_maps(const struct bpfdev *b)
+{
+	size_t i;
+
+	for (i = 0; i < NMAPS; i++)
+		if (bpf_pin_set(b->ifname, maps[i], map_fd(b, maps[i])) == -1)
+			return (0);
+	return (1);
+}
+
 static int
 load(struct bpfdev *b, uint32_t max)
 {
+	struct bpf_map *leases, *slots;
+	int ifindex = -1;
+
 	b->object = bpf_object__open_mem(plane_bpf_object,
 	    (size_t)((uintptr_t)plane_bpf_object_end -
 	    (uintptr_t)plane_bpf_object), NULL);
 	if (b->object == NULL)
 		return (-1);
-	if (bpf_map__set_max_entries(bpf_object__find_map_by_name(b->object,
-	    "leases"), max) != 0 ||
-	    bpf_map__set_max_entries(bpf_object__find_map_by_name(b->object,
-	    "slots"), max) != 0 || bpf_object__load(b->object) != 0)
+	leases = bpf_object__find_map_by_name(b->object, "leases");
+	slots = bpf_object__find_map_by_name(b->object, "slots");
+	if (b->ifname[0] != '\0')
+		ifindex = netlink_bpf_attached(b->ifname);
+	if (ifindex != -1)
+		b->left = b->pinned && take_maps(b, max, ifindex) ?
+		    LEFT_MAPS : LEFT_OTHERS;
+	if (b->left != LEFT_MAPS && (bpf_map__set_max_entries(leases,
+	    max) != 0 || bpf_map__set_max_entries(slots, max) != 0))
 		return (-1);
+	if (bpf_object__load(b->object) != 0)
+		return (-1);
+	b->nslots = bpf_map__max_entries(slots);
 	b->out = prog_fd(b, "dstmd_out");
 	b->in_ether = prog_fd(b, "dstmd_in_ether");
 	b->leases_fd = map_fd(b, "leases");
 	b->drops_fd = map_fd(b, "drops");
-	b->slots = map_memory(b, "slots", (size_t)max * sizeof(*b->slots));
+	b->slots = map_memory(b, "slots", b->nslots * sizeof(*b->slots));
 	b->state = map_memory(b, "state", sizeof(*b->state));
-	return (b->slots == NULL || b->state == NULL ? -1 : 0);
+	if (b->slots == NULL || b->state == NULL)
+		return (-1);
+	if (b->pinned && b->left != LEFT_MAPS)
+		b->pinned = pin_maps(b);
+	return (0);
+}
+
+static void
+lease_insert(struct bpfdev *b, struct in_addr v4, uint32_t slot, int old)
+{
+	struct lease *l;
+
+	if ((l = calloc(1, sizeof(*l))) == NULL)
+		fatal(NULL);
+	l->v4 = v4;
+	l->slot = slot;
+	l->old = old;
+	RB_INSERT(bpf_leases, &b->leases, l);
+}
+
+/*
+ * Which slots are in use. One that has an address and is not in the map was
+ * to be put there, or taken out, when the daemon was killed.
+ */
+static void
+read_slots(struct bpfdev *b)
+{
+	struct in_addr v4;
+	uint32_t i, at;
+
+	if ((b->unused = calloc(b->nslots, sizeof(*b->unused))) == NULL)
+		fatal(NULL);
+	RB_INIT(&b->leases);
+	for (i = 0; i < b->nslots; i++) {
+		v4.s_addr = b->slots[i].v4;
+		if (v4.s_addr != 0 && bpf_map_lookup_elem(b->leases_fd, &v4,
+		    &at) == 0 && at == i) {
+			lease_insert(b, v4, i, 1);
+			continue;
+		}
+		b->slots[i].v4 = 0;
+		b->unused[b->nunused++] = i;
+	}
 }
 
 int
-plane_bpf_prepare(uint32_t dev, uint32_t max)
+plane_bpf_prepare(uint32_t dev, uint32_t max, const char *ifname,
+    const char **why)
 {
 	struct bpfdev *b = &devs[dev];
-	uint32_t i;
 
 	libbpf_set_print(say);
 	ncpus = libbpf_num_possible_cpus();
+	if (ifname != NULL) {
+		strlcpy(b->ifname, ifname, sizeof(b->ifname));
+		b->pinned = bpf_pin_init() == 0;
+	}
 	if (ncpus <= 0 || ncpus > CPUS_MAX || load(b, max) == -1) {
+		*why = errno == EPERM || errno == EACCES ?
+		    "it is not allowed here (CAP_BPF)" :
+		    "this kernel does not take its programs";
 		bpf_object__close(b->object);
 		b->object = NULL;
 		return (-1);
 	}
-	if ((b->unused = calloc(max, sizeof(*b->unused))) == NULL)
-		fatal(NULL);
-	for (i = 0; i < max; i++)
-		b->unused[i] = i;
-	b->nslots = b->nunused = max;
-	RB_INIT(&b->leases);
+	read_slots(b);
+	b->state->version = BPF_LAYOUT;
 	b->ready = 1;
 	return (0);
+}
+
+int
+plane_bpf_stays(void)
+{
+	size_t i;
+
+	for (i = 0; i < TUNNEL_DEV_MAX; i++)
+		if (devs[i].open && !devs[i].pinned)
+			return (0);
+	return (1);
+}
+
+void
+plane_bpf_end(void)
+{
+	size_t i, j;
+
+	for (i = 0; i < TUNNEL_DEV_MAX; i++)
+		for (j = 0; devs[i].pinned && j < NMAPS; j++)
+			bpf_pin_remove(devs[i].ifname, maps[j]);
 }
 
 /*
@@ -241,8 +401,9 @@ bpf_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6,
 	plane_tun.add(dev, v4, v6, until);
 	if (!b->open || v4.s_addr == 0)
 		return;
-	if ((l = lease_find(b, v4)) != NULL &&
-	    memcmp(b->slots[l->slot].v6, v6, sizeof(*v6)) == 0) {
+	if ((l = lease_find(b, v4)) != NULL)
+		l->old = 0;
+	if (l != NULL && memcmp(b->slots[l->slot].v6, v6, sizeof(*v6)) == 0) {
 		__atomic_store_n(&b->slots[l->slot].expires,
 		    expires_at(until), __ATOMIC_SEQ_CST);
 		return;
@@ -261,15 +422,11 @@ bpf_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6,
 		overflow(b);
 		return;
 	}
-	if (l != NULL)
+	if (l != NULL) {
 		slot_give_back(b, l->slot);
-	else {
-		if ((l = calloc(1, sizeof(*l))) == NULL)
-			fatal(NULL);
-		l->v4 = v4;
-		RB_INSERT(bpf_leases, &b->leases, l);
-	}
-	l->slot = slot;
+		l->slot = slot;
+	} else
+		lease_insert(b, v4, slot, 0);
 }
 
 static void
@@ -287,32 +444,48 @@ bpf_del(uint32_t dev, struct in_addr v4)
  * Devices
  */
 
+/* What the programs ask; where it is as it was they do not notice. */
+static void
+set_state(struct bpfdev *b, uint32_t ifindex)
+{
+	const struct plane_dev *pd = &b->conf;
+	struct bpf_state *st = b->state;
+	uint32_t flags = st->flags & BPF_STATE_PASS_MISS;
+
+	if (pd->is_node)
+		flags |= BPF_STATE_NODE;
+	if (pd->demand)
+		flags |= BPF_STATE_DEMAND;
+	if (st->ifindex == ifindex && st->flags == flags &&
+	    st->mtu == pd->mtu &&
+	    memcmp(st->local, &pd->local, sizeof(st->local)) == 0)
+		return;
+	st->ifindex = 0;
+	st->flags = flags;
+	st->mtu = pd->mtu;
+	memcpy(st->local, &pd->local, sizeof(st->local));
+	__atomic_store_n(&st->ifindex, ifindex, __ATOMIC_SEQ_CST);
+}
+
 /* Programs onto the interfaces: 0, or -1 logged, and packets move as in tun. */
 static int
 attach(struct bpfdev *b)
 {
 	const struct plane_dev *pd = &b->conf;
-	uint32_t flags = b->state->flags & BPF_STATE_PASS_MISS;
 	int ifindex;
 
+	b->waits = 0;
 	if ((ifindex = netlink_bpf_attach(pd->ifname, b->out)) == -1) {
 		log_warn("no fast path for %s", pd->ifname);
 		return (-1);
 	}
-	if (pd->is_node)
-		flags |= BPF_STATE_NODE;
-	if (pd->demand)
-		flags |= BPF_STATE_DEMAND;
-	b->state->ifindex = 0;
-	b->state->flags = flags;
-	b->state->mtu = pd->mtu;
-	memcpy(b->state->local, &pd->local, sizeof(b->state->local));
-	__atomic_store_n(&b->state->ifindex, (uint32_t)ifindex,
-	    __ATOMIC_SEQ_CST);
+	set_state(b, (uint32_t)ifindex);
 	if (!IN6_IS_ADDR_UNSPECIFIED(&pd->local) &&
 	    netlink_bpf_attach_outer(&pd->local, ifindex, b->in_ether,
 	    &b->outer) == -1)
 		log_warn("no fast path into %s", pd->ifname);
+	if (b->pinned && plane_tun_persist(pd->dev) == -1)
+		log_warn("%s will not outlive this daemon", pd->ifname);
 	return (0);
 }
 
@@ -326,16 +499,47 @@ detach(struct bpfdev *b)
 	memset(&b->outer, 0, sizeof(b->outer));
 }
 
+/* User space gets what the maps have. */
+static void
+tell_old(struct bpfdev *b)
+{
+	const struct bpf_slot *s;
+	struct in6_addr v6;
+	struct lease *l;
+
+	RB_FOREACH(l, bpf_leases, &b->leases) {
+		s = &b->slots[l->slot];
+		memcpy(&v6, s->v6, sizeof(v6));
+		plane_tun.add(b->conf.dev, l->v4, &v6, s->expires == 0 ?
+		    INT64_MAX : (int64_t)(s->expires / MS));
+	}
+}
+
 static int
 bpf_open(const struct plane_dev *pd)
 {
 	struct bpfdev *b = &devs[pd->dev];
+	struct plane_dev own = *pd;
+	enum left left = b->left;
 
-	if (plane_tun.open(pd) == -1)
+	own.left = left != LEFT_NOTHING;
+	if (plane_tun.open(&own) == -1)
 		return (-1);
+	b->left = LEFT_NOTHING;
 	b->conf = *pd;
-	if (b->ready && attach(b) == 0)
+	if (!b->ready)
+		return (0);
+	if (left == LEFT_OTHERS) {
+		log_info("%s: another dstmd's programs carry packets until "
+		    "the leases are known", pd->ifname);
+		b->open = b->waits = 1;
+	} else if (attach(b) == 0)
 		b->open = 1;
+	if (left == LEFT_MAPS) {
+		tell_old(b);
+		log_info("%s: taken over from the daemon before",
+		    pd->ifname);
+	}
 	return (0);
 }
 
@@ -346,13 +550,58 @@ bpf_close(uint32_t dev)
 	struct lease *l;
 
 	if (b->open) {
+		if (b->waits)		/* ours can be removed */
+			(void)attach(b);
 		detach(b);
 		while ((l = RB_ROOT(&b->leases)) != NULL)
 			lease_remove(b, l);
 		memset(b->state, 0, sizeof(*b->state));
+		b->state->version = BPF_LAYOUT;
 	}
 	b->open = 0;
 	plane_tun.close(dev);
+}
+
+static void
+bpf_sweep(uint32_t dev, int (*over)(uint32_t, struct in_addr))
+{
+	struct bpfdev *b = &devs[dev];
+	struct lease *l, *next;
+	uint32_t n = 0;
+
+	if (!b->open)
+		return;
+	if (b->waits)
+		(void)attach(b);
+	RB_FOREACH_SAFE(l, bpf_leases, &b->leases, next) {
+		if (!l->old || !over(dev, l->v4))
+			continue;
+		plane_tun.del(dev, l->v4);
+		lease_remove(b, l);
+		n++;
+	}
+	if (n > 0)
+		log_info("%s: %u entries of the daemon before were nobody's",
+		    b->conf.ifname, n);
+}
+
+static int
+bpf_left(struct plane_dev *pd, struct in_addr *v4, int64_t *until)
+{
+	const struct bpfdev *b = &devs[pd->dev];
+	const struct lease *l;
+
+	if (!b->ready || b->left != LEFT_MAPS)
+		return (0);
+	memcpy(&pd->local, b->state->local, sizeof(pd->local));
+	pd->mtu = b->state->mtu;
+	v4->s_addr = 0;
+	*until = 0;
+	if ((l = RB_ROOT(&b->leases)) != NULL) {
+		*v4 = l->v4;
+		*until = (int64_t)(b->slots[l->slot].expires / MS);
+	}
+	return (1);
 }
 
 static int
@@ -364,6 +613,8 @@ bpf_exists(uint32_t dev)
 static void
 again(struct bpfdev *b)
 {
+	if (b->waits)
+		(void)attach(b);
 	detach(b);
 	(void)attach(b);
 }
@@ -462,5 +713,5 @@ bpf_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
 
 const struct plane	 plane_bpf = {
 	"bpf", bpf_open, bpf_close, bpf_exists, bpf_reopen, bpf_move,
-	bpf_add, bpf_del, bpf_keepalive, bpf_list
+	bpf_add, bpf_del, bpf_keepalive, bpf_list, bpf_sweep, bpf_left
 };

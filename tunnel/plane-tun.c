@@ -285,7 +285,7 @@ set_iff(int fd, struct ifreq *ifr)
 }
 
 static int
-open_tun(const char *ifname)
+open_tun(const char *ifname, int left)
 {
 	struct ifreq ifr;
 	int fd;
@@ -297,7 +297,8 @@ open_tun(const char *ifname)
 	}
 	memset(&ifr, 0, sizeof(ifr));
 	strlcpy(ifr.ifr_name, ifname, sizeof(ifr.ifr_name));
-	ifr.ifr_flags = (short)(IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL);
+	ifr.ifr_flags = (short)(IFF_TUN | IFF_NO_PI |
+	    (left ? 0 : IFF_TUN_EXCL));
 	if (set_iff(fd, &ifr) == 0)
 		return (fd);
 	if (errno == EBUSY)
@@ -375,13 +376,32 @@ open_sock(const struct in6_addr *local, int *sock)
 	return (0);
 }
 
+/*
+ * What plane bpf left, and this plane has no use for; one that has a daemon
+ * can not be opened.
+ */
+static void
+remove_left(const char *ifname)
+{
+	int fd;
+
+	if (netlink_bpf_attached(ifname) == -1 ||
+	    (fd = open_tun(ifname, 1)) == -1)
+		return;
+	if (netlink_link_del(ifname) == 0)
+		log_info("interface %s of a daemon before is removed", ifname);
+	close(fd);
+}
+
 /* The interface of a device: its descriptor, or -1. */
 static int
 open_link(const struct plane_dev *pd)
 {
 	int fd;
 
-	if ((fd = open_tun(pd->ifname)) == -1)
+	if (!pd->left)
+		remove_left(pd->ifname);
+	if ((fd = open_tun(pd->ifname, pd->left)) == -1)
 		return (-1);
 	if (netlink_link_up(pd->ifname, pd->mtu) == 0)
 		return (fd);
@@ -408,11 +428,18 @@ tun_open(const struct plane_dev *pd)
 		return (-1);
 	}
 	d->open = 1;
+	d->conf.left = 0;
 	if (tunnel != NULL) {
 		introduce(d);
 		send_all(tunnel);
 	}
 	return (0);
+}
+
+int
+plane_tun_persist(uint32_t dev)
+{
+	return (ioctl(device_of(dev)->tun, TUNSETPERSIST, 1));
 }
 
 static int
@@ -665,5 +692,5 @@ plane_tun_stats(struct msglink *l, struct msg *m)
 
 const struct plane	 plane_tun = {
 	"tun", tun_open, tun_close, tun_exists, tun_reopen, tun_move, tun_add,
-	tun_del, tun_keepalive, tun_list
+	tun_del, tun_keepalive, tun_list, NULL, NULL
 };

@@ -116,6 +116,8 @@ struct plane_dev {
 	int		 demand;	/* MSG_TUNNEL_USED when the host sends,
 					 * once a second at most */
 	uint32_t	 mtu;
+	int		 left;		/* the interface is there, of a daemon
+					 * before us, and is taken */
 	char		 ifname[IFNAME_SIZE];
 	struct in6_addr	 local;		/* outer; with demand :: for none
 					 * yet: what the host sends is lost */
@@ -167,6 +169,20 @@ struct plane {
 	 */
 	void		(*list)(uint32_t dev, uint32_t slot, uint32_t max,
 			    plane_entry_cb, plane_page_cb, void *);
+	/*
+	 * For a plane that outlives the daemon, else NULL. Of what open found
+	 * of a daemon before, and nobody has added since, that goes of which
+	 * `over' says 1.
+	 */
+	void		(*sweep)(uint32_t dev,
+			    int (*over)(uint32_t dev, struct in_addr));
+	/*
+	 * Before open, of a node's device (dev and ifname are given): 1 what
+	 * a daemon before us left carries packets still. local and mtu are
+	 * set, v4 (0: none) and the time until which it is good.
+	 */
+	int		(*left)(struct plane_dev *, struct in_addr *v4,
+			    int64_t *until);
 };
 
 extern const struct plane plane_tun;
@@ -190,14 +206,23 @@ void		 plane_tun_attach(struct msglink *);
 void		 plane_tun_entry(struct msglink *, struct msg *);
 void		 plane_tun_stats(struct msglink *, struct msg *);
 
+/* The interface stays when we are killed: 0, or -1 with errno. */
+int		 plane_tun_persist(uint32_t dev);
+
 /*
  * plane-bpf.c: plane tun, and the kernel's fast path for the common packet.
  * Before the sandbox each device is prepared, with room for so many entries:
- * 0, or -1 this kernel, or who we are, does not do it (said by log_debug).
- * One that is not prepared is carried in user space alone.
+ * 0, or -1 this kernel, or who we are, does not do it: why is in *why. One
+ * that is not prepared is carried in user space alone. With the name of its
+ * interface what is prepared outlives the daemon, where it can: the maps are
+ * pinned, the filters hold the programs, and the interface stays. What a
+ * daemon before us left is taken over.
  */
 extern const struct plane plane_bpf;
-int		 plane_bpf_prepare(uint32_t dev, uint32_t max);
+int		 plane_bpf_prepare(uint32_t dev, uint32_t max,
+		    const char *ifname, const char **why);
+int		 plane_bpf_stays(void);		/* each device does: 1 or 0 */
+void		 plane_bpf_end(void);		/* all closed: removes pins */
 
 /* gif-openbsd.c: one gif(4) for each entry. It has never run. */
 #ifdef __OpenBSD__

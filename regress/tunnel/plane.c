@@ -207,12 +207,16 @@ static void
 cmd_open(char *args[])
 {
 	struct plane_dev pd;
+#ifdef HAVE_BPF
+	const char *why;
+#endif
 
 	memset(&pd, 0, sizeof(pd));
 	pd.dev = number(args[0]);
 #ifdef HAVE_BPF
 	if (plane == &plane_bpf && !prepared[pd.dev])
-		prepared[pd.dev] = plane_bpf_prepare(pd.dev, BPF_ROOM) == 0;
+		prepared[pd.dev] = plane_bpf_prepare(pd.dev, BPF_ROOM,
+		    NULL, &why) == 0;
 #endif
 	pd.is_node = args[1][0] == '1';
 	pd.mtu = number(args[2]);

@@ -307,9 +307,10 @@ event_send(const struct msg_event *m)
 	(void)m;
 }
 
-void
+int64_t
 host_init(void)
 {
+	return (0);
 }
 
 int

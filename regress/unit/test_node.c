@@ -169,9 +169,10 @@ event_send(const struct msg_event *m)
 	    "r" : m->event == EVENT_DOWN ? "d" : "l", sizeof(events));
 }
 
-void
+int64_t
 host_init(void)
 {
+	return (0);
 }
 
 int

@@ -8,6 +8,12 @@
 #include <linux/types.h>
 
 /*
+ * To be raised with every change of what maps mean, here or in the programs:
+ * those of a daemon before are taken over only where it is the same.
+ */
+#define BPF_LAYOUT	1
+
+/*
  * One lease. v6 never changes while v4 is set: another address is another
  * slot, so that no packet under way gets another lease's end.
  */
@@ -24,11 +30,13 @@ struct bpf_slot {
 #define BPF_STATE_DEMAND	4	/* it wants to see use */
 
 struct bpf_state {
+	__u32	 version;	/* BPF_LAYOUT */
 	__u32	 flags;
 	__u32	 ifindex;	/* the TUN device; 0: not open */
 	__u32	 mtu;		/* inner */
 	__u32	 tep4;		/* its echo replies are user space's; 0: none */
 	__u32	 local[4];
+	__u32	 pad;
 	__u64	 used;		/* when user space was shown a packet */
 };
 

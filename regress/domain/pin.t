@@ -1,0 +1,207 @@
+#!/bin/sh
+# plane bpf goes on without dstmd: all of it is killed, ended for an upgrade,
+# and followed by one with another layout of its maps, at the TEP and at the
+# node, and not one packet is lost. A lease that ends meanwhile ends.
+set -u
+grep -q "^BPF_LIBS = ." config.mk || {
+	echo "1..0 # SKIP built without clang and libbpf"
+	exit 0
+}
+# Pins of its own, which go with it: a mount namespace. The daemons share it,
+# as on a host; "ip netns exec" gives each process its own /sys.
+if [ "${1:-}" != inside ]; then
+	exec unshare -m --propagation private "$0" inside
+fi
+. regress/domain/lib.sh
+domain_start
+mount -t bpf -o mode=0700 bpf /sys/fs/bpf || {
+	echo "1..0 # SKIP this kernel has no bpffs"
+	exit 0
+}
+
+start() {
+	nsenter --net="/run/netns/$NS-$1" "$SBIN/dstmd" -d -v \
+	    -f "$T/$1.conf" >>"$T/$1.log" 2>&1 &
+	eval "pid_$1=$!"
+	PIDS="$PIDS $!"
+	wait_for 15 ctl "$1" show processes ||
+	    { cat "$T/$1.log" >&2; return 1; }
+}
+
+domain_build remote 1
+web_start || die "no web server"
+conf_server remote "120 min 5" >"$T/server.conf"
+{ echo "plane bpf"; conf_tep; } >"$T/tep.conf"
+{ echo "plane bpf"; conf_node node1 alice; } >"$T/node1.conf"
+# Somebody else's filter is not ours.
+on tep tc qdisc add dev eth0 clsact
+on tep tc filter add dev eth0 ingress pref 10 protocol arp matchall \
+    action pass
+foreign() {
+	on tep tc filter show dev eth0 ingress | grep -q 'pref 10 '
+}
+check "the server starts" start server
+check "the TEP starts" start tep
+grep -q "plane bpf:" "$T/tep.log" && {
+	echo "1..$TEST # SKIP $(sed -n 's/.*\(plane bpf: .*\)/\1/p' \
+	    "$T/tep.log")"
+	exit 0
+}
+check "it has plane bpf" grep -q "data plane: bpf" "$T/tep.log"
+pin_tep=$(echo /sys/fs/bpf/dstmd/*-state)
+check "the node starts" start node1
+pin_node1=$(find /sys/fs/bpf/dstmd -name '*-state' ! -path "$pin_tep")
+check "the node has a lease" wait_for 15 has_lease node1
+a=$(node_address node1)
+pins() {
+	[ "$(find /sys/fs/bpf/dstmd -type f | wc -l)" -eq "$1" ]
+}
+check "each of both has its pins" pins 8
+check "which are root's alone" \
+    test "$(stat -c %a /sys/fs/bpf/dstmd)" = 700
+
+# Traffic both ways, each packet counted; the web host asks for itself.
+traffic() {
+	ip netns exec "$NS-node1" ping -q -i 0.005 "$web4" \
+	    >"$T/ping.node" 2>&1 &
+	ping_node=$!
+	ip netns exec "$NS-web" ping -q -i 0.005 "$a" >"$T/ping.web" 2>&1 &
+	ping_web=$!
+	PIDS="$PIDS $ping_node $ping_web"
+}
+lost() {
+	sed -n 's/^\([0-9]*\) packets.*, \([0-9]*\) received.*/\1 \2/p' "$1" |
+	    { read -r sent got && [ "$sent" -ge "$2" ] && echo $((sent - got)); }
+}
+received() {
+	on "$1" cat /proc/net/snmp |
+	    awk '/^Icmp:/ { n++; if (n == 1) { for (i = 2; i <= NF; i++)
+		if ($i == "InEchoReps") c = i } else print $c }'
+}
+# HOST: so many more answers have come there than when $from was taken.
+more() {
+	[ "$(received "$1")" -ge $((from + $2)) ]
+}
+# What comes in that while passes the host without its daemon.
+goes_on() {
+	from=$(received node1)
+	check "$1" wait_for 5 more node1 100
+}
+no_loss() {
+	kill -INT "$ping_node" "$ping_web"
+	wait "$ping_node" "$ping_web"
+	tail -n 3 "$T/ping.node" "$T/ping.web" | sed -n '/transmitted/s/^/# /p'
+	check "$1: no packet of the node's is lost" \
+	    test "$(lost "$T/ping.node" 200)" = 0
+	check "$1: no packet of the other side's is lost" \
+	    test "$(lost "$T/ping.web" 200)" = 0
+}
+gone() {
+	[ -z "$(ip netns pids "$NS-$1" | while read -r p; do
+		sed -n '/dstmd/p' "/proc/$p/comm" 2>/dev/null
+	done)" ]
+}
+settled() {
+	case $1 in
+	tep) new_log tep | grep -q 'notes compared' ;;
+	*) new_log "$1" | grep -q 'IPv4 .* on dstm0' ;;
+	esac
+}
+mark() {
+	marked=$(wc -l <"$T/$1.log")
+}
+new_log() {
+	tail -n +$((marked + 1)) "$T/$1.log"
+}
+said() {
+	new_log "$1" | grep -q "$2"
+}
+# HOST SIGNAL WHAT: its daemon ends so, and another one comes.
+round() {
+	traffic
+	from=$(received node1)
+	check "$3: there is traffic" wait_for 5 more node1 100
+	mark "$1"
+	stop "$1" "$2"
+	check "$3: none of its processes is left" wait_for 10 gone "$1"
+	goes_on "$3: packets pass without it"
+	[ -z "${4:-}" ] || check "$3: with another layout" "$4" "$1"
+	check "$3: another one starts" start "$1"
+	check "$3: and knows the leases" wait_for 15 settled "$1"
+	check "$3: which it has from before" \
+	    said "$1" "${5:-taken over}"
+	goes_on "$3: packets pass with it"
+	no_loss "$3"
+	check "$3: the address is the same" test "$(node_address node1)" = "$a"
+}
+other_layout() {
+	eval "python3 regress/domain/pin.py \"\$pin_$1\" 48 0 0 9999"
+}
+for h in tep node1; do
+	round "$h" KILL "$h, kill -9"
+	round "$h" USR2 "$h, SIGUSR2"
+	round "$h" KILL "$h, another version" other_layout \
+	    "another dstmd's programs"
+done
+check "there are no more pins than at first" pins 8
+for h in tep node1; do
+	check "$h: one program is at its outer interface" test \
+	    "$(on "$h" tc filter show dev eth0 ingress |
+	    grep -c 'pref 213 .*handle 0x')" = 1
+done
+
+# What is over while it is dead.
+dead() {
+	stop "$1" KILL
+	check "$1 is killed" wait_for 10 gone "$1"
+}
+no_lease() {
+	[ -z "$(lease server address)" ]
+}
+mark tep
+dead tep
+check "the node gives its lease back meanwhile" ctl node1 down
+check "the server has none" wait_for 40 no_lease
+check "the TEP starts again" start tep
+check "the entry is removed, as nobody's" \
+    wait_for 15 said tep "1 entries of the daemon before were nobody's"
+
+lifetime=20
+stop server
+conf_server remote "$lifetime min 5" >"$T/server.conf"
+check "the server starts, with a short lifetime" start server
+check "the node has a lease again" ctl node1 up
+check "in time" wait_for 15 has_lease node1
+a=$(node_address node1)
+check "it works" wait_for 15 fetch node1 1
+
+traffic
+dead server
+dead tep
+dead node1
+goes_on "nobody is left, and packets pass"
+stands() {
+	from=$(received node1)
+	! wait_for 1 more node1 1
+}
+check "not beyond the lease's end" wait_for $((lifetime + 10)) stands
+kill -INT "$ping_node" "$ping_web"
+check "it was the programs that ended it" \
+    test "$(python3 regress/domain/pin.py "${pin_node1%state}drops" \
+    $((8 * $(getconf _NPROCESSORS_CONF))) 6)" -gt 0
+for h in server tep node1; do
+	check "$h starts again" start "$h"
+done
+check "the node has a lease" wait_for 30 has_lease node1
+check "and it works" wait_for 15 fetch node1 1
+
+stop node1 TERM
+refuse "SIGTERM of the node: its interface is gone" \
+    on node1 ip link show dev dstm0
+check "and its pins" pins 4
+stop tep TERM
+refuse "SIGTERM of the TEP: its interface is gone" \
+    on tep ip link show dev dstm0
+check "and its pins" pins 0
+check "somebody else's filter is left alone" foreign
+done_testing

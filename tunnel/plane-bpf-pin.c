@@ -1,0 +1,120 @@
+/* Where maps of plane bpf outlive the daemon: a file each in a bpffs. */
+#include <sys/types.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "dstmd/dstmd.h"
+#include "tunnel/plane-bpf.h"
+
+#define BPFFS		"/sys/fs/bpf"
+#define BPFFS_MAGIC	0xcafe4a11
+#define PATH_SIZE	160
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE	71
+#endif
+
+static uint64_t	 cookie;
+
+/*
+ * Network namespaces share a bpffs, or do not, and their inodes are used
+ * again: a cookie never is, until the host is booted. 0, or -1 unknown.
+ */
+static int
+get_cookie(void)
+{
+	socklen_t len = sizeof(cookie);
+	int fd, r;
+
+	if ((fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0)) == -1)
+		return (-1);
+	r = getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len);
+	close(fd);
+	return (r);
+}
+
+static int
+is_bpffs(void)
+{
+	struct statfs sf;
+
+	return (statfs(BPFFS, &sf) == 0 &&
+	    (unsigned long)sf.f_type == BPFFS_MAGIC);
+}
+
+int
+bpf_pin_init(void)
+{
+	if (get_cookie() == -1) {
+		log_debug("this kernel has no names for its network "
+		    "namespaces");
+		return (-1);
+	}
+	if (!is_bpffs() && mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV |
+	    MS_NOEXEC, "mode=0700") == -1) {
+		log_debug("no bpffs at %s, and to mount one: %s", BPFFS,
+		    strerror(errno));
+		return (-1);
+	}
+	if (mkdir(BPF_PIN_DIR, 0700) == -1 && errno != EEXIST) {
+		log_debug("%s: %s", BPF_PIN_DIR, strerror(errno));
+		return (-1);
+	}
+	return (0);
+}
+
+/* bpffs takes no dot in a name, and interfaces may have one. */
+static const char *
+pin_path(const char *ifname, const char *map)
+{
+	static char path[PATH_SIZE];
+	char name[3 * IFNAME_SIZE], *p = name;
+
+	for (; *ifname != '\0' && p < name + sizeof(name) - 4; ifname++) {
+		if (*ifname == '.' || *ifname == '%')
+			p += snprintf(p, 4, "%%%02x", (unsigned)*ifname);
+		else
+			*p++ = *ifname;
+	}
+	*p = '\0';
+	snprintf(path, sizeof(path), "%s/%" PRIu64 "-%s-%s", BPF_PIN_DIR,
+	    cookie, name, map);
+	return (path);
+}
+
+int
+bpf_pin_get(const char *ifname, const char *map)
+{
+	return (bpf_obj_get(pin_path(ifname, map)));
+}
+
+int
+bpf_pin_set(const char *ifname, const char *map, int fd)
+{
+	const char *path = pin_path(ifname, map);
+
+	(void)unlink(path);
+	if (bpf_obj_pin(fd, path) == 0)
+		return (0);
+	log_debug("%s: %s", path, strerror(errno));
+	return (-1);
+}
+
+void
+bpf_pin_remove(const char *ifname, const char *map)
+{
+	const char *path = pin_path(ifname, map);
+
+	if (unlink(path) == -1 && errno != ENOENT)
+		log_warn("%s", path);
+}

@@ -1,0 +1,22 @@
+/*
+ * Between the files of plane bpf. A pin is a file in BPF_PIN_DIR, named by the
+ * network namespace, the interface and the map: neither two daemons of one
+ * namespace (which have an interface each) nor those of two meet.
+ */
+#ifndef TUNNEL_PLANE_BPF_H
+#define TUNNEL_PLANE_BPF_H
+
+#define BPF_PIN_DIR	"/sys/fs/bpf/dstmd"
+
+/* plane-bpf-pin.c */
+
+/* Makes the directory, and mounts its file system where there is none. 0, or
+ * -1 there can be no pins here (said by log_debug). Before the sandbox. */
+int	 bpf_pin_init(void);
+/* The descriptor of a map that is pinned, the caller's; or -1. */
+int	 bpf_pin_get(const char *ifname, const char *map);
+/* In place of what was there: 0, or -1. */
+int	 bpf_pin_set(const char *ifname, const char *map, int fd);
+void	 bpf_pin_remove(const char *ifname, const char *map);
+
+#endif /* TUNNEL_PLANE_BPF_H */
