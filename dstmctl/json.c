@@ -136,6 +136,7 @@ row_dev(const void *data)
 	put_name("interface", r.ifname, sizeof(r.ifname));
 	put_text("role", word_role(r.is_node ? ROLE_NODE : ROLE_TEP));
 	put_name("tep", r.tep, sizeof(r.tep));
+	put_name("plane", r.plane, sizeof(r.plane));
 	put_text("outer", log_in6(&r.local));
 	put_unsigned("mtu", r.mtu);
 	put_unsigned("entries", r.entries);

@@ -239,7 +239,7 @@ row_session(const void *data)
 static void
 row_dev(const void *data)
 {
-	char ifname[CELL_SIZE], tep[CELL_SIZE];
+	char ifname[CELL_SIZE], tep[CELL_SIZE], plane[CELL_SIZE];
 	struct msg_ctl_dev r;
 	uint32_t i;
 
@@ -251,8 +251,9 @@ row_dev(const void *data)
 		fputs("node", out);
 	else
 		fprintf(out, "TEP %s", cell_name(tep, r.tep, sizeof(r.tep)));
-	fprintf(out, ", outer %s, MTU %u, %u %s\n  dropped:",
-	    log_in6(&r.local), r.mtu, r.entries,
+	fprintf(out, ", plane %s, outer %s, MTU %u, %u %s\n  dropped:",
+	    cell_name(plane, r.plane, sizeof(r.plane)), log_in6(&r.local),
+	    r.mtu, r.entries,
 	    r.entries == 1 ? "entry" : "entries");
 	for (i = 0; i < DROP_NREASON; i++)
 		fprintf(out, "%s %s %" PRIu64, i > 0 ? "," : "", word_drop(i),

@@ -30,6 +30,7 @@
 #define NAME_SIZE		(NAME_MAX_LEN + 1)
 #define MECH_SIZE		24
 #define IFNAME_SIZE		16
+#define PLANE_NAME_SIZE		8
 #define TEP_MAX			64	/* TEPs that one server knows */
 #define POOL_MAX		64
 #define SERVER_MAX		8	/* servers that one node knows */
@@ -707,6 +708,7 @@ struct msg_ctl_dev {		/* precedes its MSG_CTL_TUNNEL rows */
 	uint32_t	 entries;
 	struct in6_addr	 local;
 	uint64_t	 drops[DROP_NREASON];
+	char		 plane[PLANE_NAME_SIZE];
 	char		 ifname[IFNAME_SIZE];
 	char		 tep[NAME_SIZE];
 };

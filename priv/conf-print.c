@@ -234,8 +234,8 @@ void
 conf_print(const struct conf *conf, FILE *f)
 {
 	static const char *const planes[] = {
-		[PLANE_AUTO] = "auto", [PLANE_TUN] = "tun",
-		[PLANE_BPF] = "bpf",
+		[PLANE_TUN] = "tun", [PLANE_BPF] = "bpf",
+		[PLANE_AUTO] = "auto",
 	};
 	uint32_t i;
 	int listens = 1;

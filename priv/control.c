@@ -432,6 +432,7 @@ tunnel_head(const struct msg_tunnel_stats *st, void *arg)
 	row.entries = st->entries;
 	row.local = pd.local;
 	memcpy(row.drops, st->drops, sizeof(row.drops));
+	strlcpy(row.plane, priv.plane->name, sizeof(row.plane));
 	strlcpy(row.ifname, pd.ifname, sizeof(row.ifname));
 	strlcpy(row.tep, tep, sizeof(row.tep));
 	msg_put(c->link, MSG_CTL_DEV, &row, sizeof(row));

@@ -19,8 +19,10 @@ mount -t bpf -o mode=0700 bpf /sys/fs/bpf || {
 	exit 0
 }
 
+under=
 start() {
-	nsenter --net="/run/netns/$NS-$1" "$SBIN/dstmd" -d -v \
+	# shellcheck disable=SC2086 # $under is a command with its arguments
+	nsenter --net="/run/netns/$NS-$1" $under "$SBIN/dstmd" -d -v \
 	    -f "$T/$1.conf" >>"$T/$1.log" 2>&1 &
 	eval "pid_$1=$!"
 	PIDS="$PIDS $!"
@@ -32,7 +34,7 @@ domain_build remote 1
 web_start || die "no web server"
 conf_server remote "120 min 5" >"$T/server.conf"
 { echo "plane bpf"; conf_tep; } >"$T/tep.conf"
-{ echo "plane bpf"; conf_node node1 alice; } >"$T/node1.conf"
+{ echo "plane auto"; conf_node node1 alice; } >"$T/node1.conf"
 # Somebody else's filter is not ours.
 on tep tc qdisc add dev eth0 clsact
 on tep tc filter add dev eth0 ingress pref 10 protocol arp u32 \
@@ -42,9 +44,9 @@ foreign() {
 }
 check "the server starts" start server
 check "the TEP starts" start tep
-grep -q "plane bpf:" "$T/tep.log" && {
-	echo "1..$TEST # SKIP $(sed -n 's/.*\(plane bpf: .*\)/\1/p' \
-	    "$T/tep.log")"
+why=$(sed -n 's/.*\(plane bpf: .*\); using tun/\1/p' "$T/tep.log")
+[ -z "$why" ] || {
+	echo "1..$TEST # SKIP $why"
 	exit 0
 }
 check "it has plane bpf" grep -q "data plane: bpf" "$T/tep.log"
@@ -199,4 +201,21 @@ refuse "SIGTERM of the TEP: its interface is gone" \
     on tep ip link show dev dstm0
 check "and its pins" pins 0
 check "somebody else's filter is left alone" foreign
+
+# plane auto where the kernel refuses programs, and where it left some.
+check "the TEP starts again" start tep
+check "the node starts again" start node1
+check "and has a lease" wait_for 30 has_lease node1
+check "with plane bpf" \
+    sh -c "$SBIN/dstmctl -s $T/node1.sock show tunnels | grep -q 'plane bpf'"
+dead node1
+under="setpriv --bounding-set -bpf,-sys_admin"
+mark node1
+check "the node starts, and may not use bpf" start node1
+check "it says why it has plane tun" \
+    said node1 'plane bpf: it is not allowed here (CAP_BPF); using tun'
+check "it has a lease" wait_for 30 has_lease node1
+check "and it works" wait_for 15 fetch node1 1
+check "with plane tun" \
+    sh -c "$SBIN/dstmctl -s $T/node1.sock show tunnels | grep -q 'plane tun'"
 done_testing

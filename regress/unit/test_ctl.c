@@ -267,6 +267,7 @@ device(uint32_t dev, uint32_t entries)
 	r.drops[DROP_OUTER_SOURCE] = 5;
 	snprintf(r.ifname, sizeof(r.ifname), "dstm%u", dev);
 	strlcpy(r.tep, "local", sizeof(r.tep));
+	strlcpy(r.plane, "bpf", sizeof(r.plane));
 	return (r);
 }
 
@@ -302,13 +303,13 @@ test_table_tunnels(void **state)
 	table_printer.row(MSG_CTL_DEV, &d);
 	end(&table_printer);
 	assert_string_equal(text,
-"dstm0: TEP local, outer 2001:db8::2, MTU 1460, 1 entry\n"
+"dstm0: TEP local, plane bpf, outer 2001:db8::2, MTU 1460, 1 entry\n"
 "  dropped: inner_source 0, outer_source 5, no_lease 0, malformed 0, ecn 0, "
 "queue 0, expired 0, martian 0\n"
 "ADDRESS        OUTER           IN  OCTETS                   OUT  OCTETS\n"
 "198.51.100.16  2001:db8:1::10  12    1.5K  18446744073709551615       0\n"
 "\n"
-"dstm1: node, outer 2001:db8::2, MTU 1460, 0 entries\n"
+"dstm1: node, plane bpf, outer 2001:db8::2, MTU 1460, 0 entries\n"
 "  dropped: inner_source 0, outer_source 5, no_lease 0, malformed 0, ecn 0, "
 "queue 0, expired 0, martian 0\n");
 }
@@ -485,7 +486,8 @@ test_json_tunnels(void **state)
 	end(&json_printer);
 	assert_string_equal(text, "[\n"
 	    "  {\"interface\": \"dstm0\", \"role\": \"tep\", "
-	    "\"tep\": \"local\", \"outer\": \"2001:db8::2\", \"mtu\": 1460, "
+	    "\"tep\": \"local\", \"plane\": \"bpf\", "
+	    "\"outer\": \"2001:db8::2\", \"mtu\": 1460, "
 	    "\"entries\": 1, \"drops\": {\"inner_source\": 0, "
 	    "\"outer_source\": 5, \"no_lease\": 0, \"malformed\": 0, "
 	    "\"ecn\": 0, \"queue\": 0, \"expired\": 0, "
