@@ -765,20 +765,35 @@ netlink_bpf_attach_outer(const struct in6_addr *v6, int ifindex, int prog,
 	return (0);
 }
 
-int
-netlink_bpf_detach_outer(const struct netlink_outer *outer)
+/* Removes what carried filters, unless there are others. */
+static int
+clsact_clean(int ifindex)
 {
 	struct filters in, out;
 
+	if (filters_get(ifindex, TC_H_MIN_INGRESS, &in) == -1 ||
+	    filters_get(ifindex, TC_H_MIN_EGRESS, &out) == -1 ||
+	    in.total != 0 || out.total != 0)
+		return (0);
+	return (clsact(RTM_DELQDISC, ifindex) == -1 ? -1 : 0);
+}
+
+void
+netlink_bpf_clean(const struct in6_addr *v6)
+{
+	int i;
+
+	if ((i = index_of_addr(v6)) != -1 && filters_clean(i) > 0)
+		(void)clsact_clean(i);
+}
+
+int
+netlink_bpf_detach_outer(const struct netlink_outer *outer)
+{
 	if (talk(filter(RTM_DELTFILTER, 0, outer->ifindex, TC_H_MIN_INGRESS,
 	    outer->handle), NULL, NULL) == -1)
 		return (errno == ENODEV ? 0 : -1);
-	if (!outer->qdisc ||
-	    filters_get(outer->ifindex, TC_H_MIN_INGRESS, &in) == -1 ||
-	    filters_get(outer->ifindex, TC_H_MIN_EGRESS, &out) == -1 ||
-	    in.total != 0 || out.total != 0)
-		return (0);
-	return (clsact(RTM_DELQDISC, outer->ifindex) == -1 ? -1 : 0);
+	return (outer->qdisc ? clsact_clean(outer->ifindex) : 0);
 }
 
 int

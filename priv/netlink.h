@@ -65,6 +65,8 @@ struct netlink_outer {
 int	 netlink_bpf_attach_outer(const struct in6_addr *, int ifindex,
 	    int prog, struct netlink_outer *outer);
 int	 netlink_bpf_detach_outer(const struct netlink_outer *);
+/* There, programs of devices that are no more, and would eat their packets. */
+void	 netlink_bpf_clean(const struct in6_addr *);
 /* The link-local address of the interface that has this address: 0 or -1. */
 int	 netlink_linklocal(const struct in6_addr *, struct in6_addr *);
 

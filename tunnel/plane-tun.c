@@ -423,6 +423,8 @@ tun_open(const struct plane_dev *pd)
 	d->conf = *pd;
 	if ((d->tun = open_link(pd)) == -1)
 		return (-1);
+	if (!IN6_IS_ADDR_UNSPECIFIED(&pd->local))
+		netlink_bpf_clean(&pd->local);
 	if (open_sock(&pd->local, &d->sock) == -1) {
 		close(d->tun);
 		return (-1);
