@@ -137,7 +137,7 @@ round() {
 	check "$3: the address is the same" test "$(node_address node1)" = "$a"
 }
 other_layout() {
-	python3 regress/domain/pin.py "$pin_tep" 48 0 0 9999
+	python3 regress/tunnel/pin.py "$pin_tep" 48 0 0 9999
 }
 for h in tep node1; do
 	round "$h" KILL "$h, kill -9"
@@ -184,7 +184,7 @@ stands() {
 check "not beyond the lease's end" wait_for $((lifetime + 10)) stands
 kill -INT "$ping_node" "$ping_web"
 check "it was the programs that ended it" \
-    test "$(python3 regress/domain/pin.py "${pin_node1%state}drops" \
+    test "$(python3 regress/tunnel/pin.py "${pin_node1%state}drops" \
     $((8 * $(getconf _NPROCESSORS_CONF))) 6)" -gt 0
 for h in server tep node1; do
 	check "$h starts again" start "$h"
