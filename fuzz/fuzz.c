@@ -94,8 +94,22 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || atexit(on_exit_within) != 0)
 		abort();
 	quiet();
-	fuzz_init();
 	return (0);
+}
+
+/*
+ * Once, in the process that runs the inputs: AFL++ makes one after the other
+ * of what is there before the first, and they must not share sockets.
+ */
+static void
+init(void)
+{
+	static int done;
+
+	if (done)
+		return;
+	done = 1;
+	fuzz_init();
 }
 
 int
@@ -103,6 +117,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	uint8_t *copy = copy_of(n > 0 ? p : (const uint8_t *)"", n);
 
+	init();
 	running = 1;
 	fuzz_one(copy, n);
 	running = 0;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* What each fuzz_NAME.c has. The octets are a copy of that very size. */
-void		 fuzz_init(void);	/* once */
+void		 fuzz_init(void);	/* once, before the first input */
 void		 fuzz_one(const uint8_t *, size_t);
 
 /*
