@@ -604,6 +604,7 @@ enum tunnel_drop {
 	DROP_QUEUE,		/* the next hop would not take it */
 	DROP_EXPIRED,		/* its lease is over */
 	DROP_MARTIAN,		/* an inner address that is no host's */
+	DROP_TOO_BIG,		/* for the path, and not to be fragmented */
 	DROP_NREASON
 };
 

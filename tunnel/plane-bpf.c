@@ -70,8 +70,8 @@ static int		 ncpus;
 /* The programs count by these numbers. */
 _Static_assert(DROP_INNER_SOURCE == 0 && DROP_OUTER_SOURCE == 1 &&
     DROP_NO_LEASE == 2 && DROP_MALFORMED == 3 && DROP_ECN == 4 &&
-    DROP_QUEUE == 5 && DROP_EXPIRED == 6 && DROP_MARTIAN == 7 &&
-    DROP_NREASON == 8, "4over6.bpf.c");
+    DROP_QUEUE == 5 && DROP_EXPIRED == 6 && DROP_MARTIAN == 7,
+    "4over6.bpf.c");
 
 static int
 lease_cmp(const struct lease *a, const struct lease *b)
