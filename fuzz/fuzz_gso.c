@@ -22,6 +22,7 @@
 #define OP_JOIN		0x01
 #define OP_SHRINK	0x02
 #define OP_MEND		0x04	/* the header is made right */
+#define OP_RECEIVED	0x08	/* it comes from the network */
 
 /* Of a packet to be joined. */
 #define K_OWN		0x01	/* octets of its own; else it follows */
@@ -93,6 +94,21 @@ get_segment(const struct gso *g, const uint8_t *p, size_t len, uint32_t i)
 	return (g->hlen + n);
 }
 
+/* As an interface leaves it; what is said of it can be done. */
+static int
+received(struct virtio_net_hdr *vh, uint8_t *p, size_t len, uint32_t mtu)
+{
+	size_t header = ip_header(p), at;
+
+	at = header + (p[9] == IPPROTO_TCP ? 16 : 6);
+	if (at + 2 <= len)
+		put16(p + at, sum_pseudo(p, len - header));
+	if (gso_received(vh, p, len, mtu) == -1)
+		return (-1);
+	MUST(vh->gso_type == 0 || vh->gso_size < mtu);
+	return (0);
+}
+
 static void
 cut(struct input *in, uint32_t op)
 {
@@ -112,7 +128,9 @@ cut(struct input *in, uint32_t op)
 	p = input_piece(in, &n);
 	if (op & OP_MEND)
 		mend(p, n);
-	if ((len = ipv4_check(p, n)) == 0 || gso_open(&g, &vh, p, len) == -1) {
+	if ((len = ipv4_check(p, n)) == 0 || ((op & OP_RECEIVED) &&
+	    received(&vh, p, len, mtu) == -1) ||
+	    gso_open(&g, &vh, p, len) == -1) {
 		free(p);
 		return;
 	}

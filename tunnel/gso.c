@@ -1,7 +1,8 @@
 /*
  * What the offload headers of a TUN device (IFF_VNET_HDR) leave to its reader:
- * checksums, and the cutting of packets larger than the wire's. Pure functions.
- * Lengths in octets.
+ * checksums, and the cutting of packets larger than the wire's; and what
+ * interfaces leave to us of packets that come. Pure functions. Lengths in
+ * octets.
  */
 #include <sys/types.h>
 
@@ -175,4 +176,37 @@ gso_segment(const struct gso *g, const uint8_t *p, size_t len, uint32_t i,
 	if (sum == 0 && hdr[9] == IPPROTO_UDP)
 		sum = 0xffff;
 	put16(hdr + sum_at, sum);
+}
+
+/* Where the checksum is that has the sum of the pseudo header alone, or 0. */
+static size_t
+sum_left(const struct gso *g, const uint8_t *p, size_t len)
+{
+	size_t at = g->ip + (p[9] == IPPROTO_TCP ? TCP_SUM : UDP_SUM);
+	uint16_t sum = get16(p + at);
+
+	return (sum != 0 && sum == sum_pseudo(p, len - g->ip) ? at : 0);
+}
+
+int
+gso_received(struct virtio_net_hdr *vh, const uint8_t *p, size_t len,
+    uint32_t mtu)
+{
+	struct gso g;
+	size_t at;
+
+	memset(vh, 0, sizeof(*vh));
+	if (headers(&g, p, len) == -1 || (at = sum_left(&g, p, len)) == 0)
+		return (0);
+	vh->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	vh->csum_start = (uint16_t)g.ip;
+	vh->csum_offset = (uint16_t)(at - g.ip);
+	vh->hdr_len = (uint16_t)g.hlen;
+	if (len <= mtu)
+		return (0);
+	if (p[9] != IPPROTO_TCP || mtu <= g.hlen)
+		return (-1);
+	vh->gso_type = VIRTIO_NET_HDR_GSO_TCPV4;
+	vh->gso_size = (uint16_t)(mtu - g.hlen);
+	return (0);
 }

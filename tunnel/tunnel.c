@@ -618,6 +618,11 @@ flush_in(struct device *d)
 		b = &in.gro.bundles[i];
 		e = b->owner;
 		n = gro_frame(&in.gro, i, &vh, iov + 1);
+		if (b->n == 1 && gso_received(&vh, iov[1].iov_base,
+		    iov[1].iov_len, d->conf.mtu) == -1) {
+			d->drops[DROP_MALFORMED]++;
+			continue;
+		}
 		if (host_put(d, &vh, iov, n) == -1) {
 			d->drops[DROP_QUEUE] += b->n;
 			continue;

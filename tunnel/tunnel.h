@@ -140,6 +140,15 @@ int		 gso_shrink(struct gso *, const uint8_t *, size_t,
  */
 void		 gso_segment(const struct gso *, const uint8_t *, size_t,
 		    uint32_t i, uint8_t *hdr, uint8_t **payload, size_t *n);
+/*
+ * The offload header of a checked packet that has come. Its checksum may be of
+ * the pseudo header alone, and so many TCP segments joined that it is larger
+ * than mtu: an interface has done that, or its sender's, on this machine, has
+ * left it to one. How large they were nobody says; the wire takes mtu. 0, or
+ * -1: datagrams joined, which nobody can cut.
+ */
+int		 gso_received(struct virtio_net_hdr *, const uint8_t *, size_t,
+		    uint32_t mtu);
 
 /*
  * gro.c: TCP segments become such packets again, pure functions. In a batch

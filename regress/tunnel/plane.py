@@ -20,7 +20,7 @@ def on(host, *cmd, quiet=True):
 
 
 class Plane:
-    def __init__(self, host):
+    def __init__(self, host, kind=tuple(KIND)):
         self.host = host
         self.log = open(os.path.join(tmp, host + '.log'), 'w+')
         user = pwd.getpwnam('_dstmd_tunnel')
@@ -29,7 +29,7 @@ class Plane:
         self.proc = subprocess.Popen(
             ['ip', 'netns', 'exec', ns + '-' + host,
              build + '/regress/tunnel/plane',
-             build + '/libexec/dstmd/tunnel', root, str(user.pw_uid)] + KIND,
+             build + '/libexec/dstmd/tunnel', root, str(user.pw_uid), *kind],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
             text=True)
 

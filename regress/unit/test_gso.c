@@ -577,6 +577,51 @@ test_too_big(void **state)
 	}
 }
 
+/* What an interface left undone of a packet that came. */
+static void
+test_received(void **state)
+{
+	struct virtio_net_hdr vh;
+	struct gso g;
+	uint8_t p[4000] = { 4 << 4 | IPV4_HEADER / 4 };
+	size_t len;
+
+	(void)state;
+	for (len = 100; len <= sizeof(p); len += sizeof(p) - 100) {
+		put16(p + 2, (uint16_t)len);
+		p[9] = IPPROTO_TCP;
+		p[IPV4_HEADER + 12] = TCP_HEADER / 4 << 4;
+		put16(p + 36, sum_pseudo(p, len - IPV4_HEADER));
+		assert_int_equal(gso_received(&vh, p, len, 1460), 0);
+		assert_int_equal(vh.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+		assert_int_equal(vh.csum_start, IPV4_HEADER);
+		assert_int_equal(vh.csum_offset, 16);
+		assert_int_equal(vh.gso_type, len > 1460 ?
+		    VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_NONE);
+		assert_int_equal(vh.gso_size, len > 1460 ? 1420 : 0);
+		assert_int_equal(gso_open(&g, &vh, p, len), 0);
+		assert_int_equal(g.n, len > 1460 ? 3 : 1);
+		/* a sum that is whole, a fragment, what has no such sum */
+		put16(p + 36, (uint16_t)(get16(p + 36) + 1));
+		assert_int_equal(gso_received(&vh, p, len, 1460), 0);
+		assert_int_equal(vh.flags | vh.gso_type, 0);
+		put16(p + 36, sum_pseudo(p, len - IPV4_HEADER));
+		put16(p + 6, 1);
+		assert_int_equal(gso_received(&vh, p, len, 1460), 0);
+		assert_int_equal(vh.flags | vh.gso_type, 0);
+		put16(p + 6, 0);
+		p[9] = IPPROTO_ICMP;
+		assert_int_equal(gso_received(&vh, p, len, 1460), 0);
+		assert_int_equal(vh.flags | vh.gso_type, 0);
+		p[9] = IPPROTO_UDP;
+		put16(p + 26, sum_pseudo(p, len - IPV4_HEADER));
+		assert_int_equal(gso_received(&vh, p, len, 1460),
+		    len > 1460 ? -1 : 0);
+		assert_int_equal(vh.csum_offset, 6);
+		assert_int_equal(vh.gso_type, 0);
+	}
+}
+
 static void
 test_bucket(void **state)
 {
@@ -612,6 +657,7 @@ main(void)
 		cmocka_unit_test(test_join_broken),
 		cmocka_unit_test(test_order), cmocka_unit_test(test_pmtu),
 		cmocka_unit_test(test_too_big), cmocka_unit_test(test_bucket),
+		cmocka_unit_test(test_received),
 	};
 
 	srandom(1);
