@@ -13,10 +13,10 @@
 #include "regress/unit/sim.h"
 
 /*
- * Records have whole seconds, and so have answers (rounded up): what a
- * node was told may end so much later than what the engine knows.
+ * Answers have whole seconds, rounded up: what a node was told may end so
+ * much later than what the engine knows.
  */
-#define SLACK		2000	/* ms */
+#define SLACK		1000	/* ms */
 #define TIMEOUT		60000	/* ms that a TEP has */
 
 void
@@ -694,7 +694,7 @@ see_told(const struct sim_addr *a, const struct seen *s)
 	if (!a->has_rec || a->rec.state != REC_BOUND ||
 	    rec_owner(&a->rec) != a->told)
 		broken("%s was told, but is not durable", name(a));
-	if (a->told_epoch == sim.epoch && (a->rec.until - wall()) * 1000 <
+	if (a->told_epoch == sim.epoch && (a->rec.until + 1 - wall()) * 1000 <
 	    a->told_until - sim.now - SLACK)
 		broken("%s is durable for less than was told", name(a));
 }
@@ -753,7 +753,7 @@ static void
 loaded(struct sim_addr *a, const struct seen *s)
 {
 	int remote = tep_of((int)(a - sim.a)) != 0;
-	int64_t left = a->rec.until - wall();
+	int64_t left = a->rec.until - wall() + 1;
 
 	a->last = rec_owner(&a->rec);
 	if (left > LIFETIME_CEIL)

@@ -603,9 +603,10 @@ test_load(void **state)
 	strlcpy(rec.tep, "tep", sizeof(rec.tep));
 	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
 	assert_int_equal(lease_load(e, now, wall(), &rec), -1);
-	assert_int_equal(expect(LA_TEP_ADD).lifetime, 60);
+	/* and the part of a second that the record has not */
+	assert_int_equal(expect(LA_TEP_ADD).lifetime, 61);
 	assert_int_equal(lease_walk(e, now, v4("0.0.0.0"), &li), 1);
-	assert_int_equal(li.remains_ms, 60000);
+	assert_int_equal(li.remains_ms, 61000);
 	rec.v4 = v4("203.0.113.1");
 	assert_int_equal(lease_load(e, now, wall(), &rec), -1);
 	/* one that ended: quarantine, and sticky */
@@ -825,7 +826,7 @@ test_load_other_conf(void **state)
 	strlcpy(rec.tep, "tep", sizeof(rec.tep));
 	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
 	assert_int_equal(lease_walk(e, now, (struct in_addr){ 0 }, &li), 1);
-	assert_int_equal(li.remains_ms, 5000 * 1000);
+	assert_int_equal(li.remains_ms, 5001 * 1000);
 	/* Its TEP is gone, with an entry that lives so long. */
 	rec.v4 = v4("198.51.100.17");
 	rec.v6.s6_addr[15] = 2;
@@ -834,7 +835,7 @@ test_load_other_conf(void **state)
 	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
 	assert_int_equal(lease_walk(e, now, v4("198.51.100.16"), &li), 1);
 	assert_int_equal(li.state, CTL_QUARANTINE);
-	assert_int_equal(li.remains_ms, (5000 + 30) * 1000);
+	assert_int_equal(li.remains_ms, (5001 + 30) * 1000);
 }
 
 /* A remote lease that is released says how long its TEP may forward it. */
