@@ -233,6 +233,10 @@ print_node(FILE *f, const struct conf *conf)
 void
 conf_print(const struct conf *conf, FILE *f)
 {
+	static const char *const planes[] = {
+		[PLANE_TUN] = "tun", [PLANE_BPF] = "bpf",
+		[PLANE_KERNEL] = "kernel",
+	};
 	uint32_t i;
 	int listens = 1;
 
@@ -240,8 +244,7 @@ conf_print(const struct conf *conf, FILE *f)
 	print_setting(f, "store", conf->store);
 	if (conf->secrets[0] != '\0')
 		print_setting(f, "secrets", conf->secrets);
-	if (conf->bpf)
-		fprintf(f, "plane bpf\n");
+	fprintf(f, "plane %s\n", planes[conf->plane]);
 	fprintf(f, "limits {\n\tconnections %u\n\thandshakes %u\n"
 	    "\tper-source %u\n\tsource-prefix %u\n\tsource-rate %u\n"
 	    "\tauth-failures %u\n\trequest-rate %u\n"

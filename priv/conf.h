@@ -133,13 +133,15 @@ struct conf_node {
 	struct conf_at	 at;
 };
 
+enum conf_plane { PLANE_TUN, PLANE_BPF, PLANE_KERNEL };
+
 struct conf {
 	uint32_t	 roles;
 	char		 control[CONF_PATH_SIZE];
 	char		 store[CONF_PATH_SIZE];		/* directory */
 	char		 secrets[CONF_PATH_SIZE];
 	struct lease_limits limits;
-	int		 bpf;		/* plane bpf; 0: tun */
+	enum conf_plane	 plane;
 	char		 keytab[CONF_PATH_SIZE];	/* of GSSAPI */
 	uint32_t	 server_mechs[MECH_MAX];	/* offered, in this
 							 * order */

@@ -106,7 +106,7 @@ static void	 node_table(const struct tok *, const struct tok *);
 %token	<tok> STRING
 %token	<tok> ACCEPT ADDRESS ALLOW ANONYMOUS AUTH AUTHFAILURES AUTHTIMEOUT BPF CALL
 %token	<tok> CONNECT CONNECTIONS CONTROL DEFAULT DEMAND EVENT EXCLUDE FROM HANDSHAKES
-%token	<tok> IDLE IDLETIMEOUT INCLUDE INTERFACE KEEPALIVE KEYTAB
+%token	<tok> IDLE IDLETIMEOUT INCLUDE INTERFACE KEEPALIVE KERNEL KEYTAB
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
 %token	<tok> OFFERS ON PASSWORD PASSWORDS PERSOURCE PLANE POOL PORT PREFIX QUARANTINE
 %token	<tok> REDIRECT REQUESTRATE REQUESTTIMEOUT ROUTE SECRETS SERVER
@@ -142,11 +142,15 @@ global		: CONTROL STRING {
 		| SECRETS STRING		{ set_secrets($1, $2); }
 		| PLANE TUN {
 			once(0, $1);
-			pc.conf->bpf = 0;
+			pc.conf->plane = PLANE_TUN;
 		}
 		| PLANE BPF {
 			once(0, $1);
-			pc.conf->bpf = 1;
+			pc.conf->plane = PLANE_BPF;
+		}
+		| PLANE KERNEL {
+			once(0, $1);
+			pc.conf->plane = PLANE_KERNEL;
 		}
 		| LIMITS '{' {
 			once(0, $1);
@@ -496,6 +500,7 @@ static const struct keyword {
 	{ "include",		INCLUDE },
 	{ "interface",		INTERFACE },
 	{ "keepalive",		KEEPALIVE },
+	{ "kernel",		KERNEL },
 	{ "keytab",		KEYTAB },
 	{ "leases",		LEASES },
 	{ "lifetime",		LIFETIME },

@@ -1,7 +1,6 @@
 /*
  * The data plane. struct plane is how the parent speaks to whichever plane
- * carries the packets: today tun (user space), later bpf and kernel. All
- * calls are the parent's; none blocks (open may wait half a second for an
+ * carries the packets: tun (user space), bpf, kernel. All calls are the parent's; none blocks (open may wait half a second for an
  * interface that a daemon before us is about to lose).
  *
  * 4over6 is RFC 2473 with next header 4; ECN as in RFC 6040.
@@ -376,6 +375,13 @@ void		 plane_tun_stats(struct msglink *, struct msg *);
  */
 extern const struct plane plane_bpf;
 int		 plane_bpf_prepare(uint32_t dev, uint32_t max);
+
+/*
+ * plane-kernel.c: the kernel's own ip6_tunnel; what it does not do stands
+ * there. Before the sandbox: can it be had? 0, or -1 logged.
+ */
+extern const struct plane plane_kernel;
+int		 plane_kernel_prepare(void);
 
 /* gif-openbsd.c: one gif(4) for each entry. It has never run. */
 #ifdef __OpenBSD__
