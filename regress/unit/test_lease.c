@@ -1,6 +1,7 @@
 /* The lease engine: every state, every event that matters. */
 /* LINK: priv/lease.o priv/lease-act.o priv/lease-pool.o */
 /* LINK: priv/lease-owner.o priv/lease-show.o libdstmd.a */
+/* LINK: regress/unit/owner.o */
 #include <arpa/inet.h>
 
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 
 #include "dstmd/tsp.h"
 #include "priv/lease.h"
+#include "regress/unit/owner.h"
 
 #define WALL	1000000
 
@@ -92,10 +94,7 @@ ask(uint32_t op, const char *user, int host, const char *addr)
 	a.conn.gen = 1;
 	a.req = ++req;
 	a.op = op;
-	a.owner.mech = MECH_SCRAM_SHA_256;
-	strlcpy(a.owner.name, user, sizeof(a.owner.name));
-	inet_pton(AF_INET6, "2001:db8:1::", &a.owner.v6);
-	a.owner.v6.s6_addr[15] = (uint8_t)host;
+	a.owner = owner_of(user, (uint32_t)host);
 	a.policy = &policy;
 	if (addr != NULL) {
 		a.has_v4 = 1;
