@@ -36,6 +36,13 @@ uint32_t	 input_number(struct input *, int);	/* octets, big endian */
  */
 uint8_t		*input_piece(struct input *, size_t *);
 
+/*
+ * So many us pass for the timers of an event loop and for the harness's own
+ * clock (us), without waiting: those that come due are run in their order.
+ */
+struct event_base;
+void		 time_passes(struct event_base *, int64_t *, int64_t);
+
 /* For the engines, from fuzz.c. */
 int		 LLVMFuzzerInitialize(int *, char ***);
 int		 LLVMFuzzerTestOneInput(const uint8_t *, size_t);
