@@ -426,7 +426,7 @@ tep_request(struct pconn *c, const struct msg_lease_request *req)
 	if (req->op == OP_DELETE && req->has_v4 && e == NULL)
 		server_reply(req, STATUS_OK, &r);	/* it is not here */
 	else if (!req->has_v4 || !peer_may_map(c, req->v4)) {
-		log_warnx("server %s may not map %s here", c->name,
+		log_peer("server %s may not map %s here", c->name,
 		    log_in(req->v4));
 		server_reply(req, STATUS_IPV4, NULL);
 	} else if (!in6_usable(&req->v6) || tep_is_own(&req->v6))

@@ -271,8 +271,7 @@ dial_parsed(struct conn *c, const struct msg_parsed *mp)
 		return;
 	c->in_parser--;
 	if (!mp->ok) {
-		log_warnx("%s sends a bad message: %s", log_in6(&c->peer),
-		    mp->text);
+		conn_log(c, "sends a bad message: %s", mp->text);
 		dial_fail(c, "a bad message");
 		return;
 	}

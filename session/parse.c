@@ -141,7 +141,7 @@ convict(struct waiting *w)
 	sent_done(w);
 	if (c == NULL || c->state == ST_LINGER)
 		return;
-	log_warnx("the parser failed at a message of %s", log_in6(&c->peer));
+	conn_log(c, "the parser failed at its message");
 	if (c->kind == CONN_ACCEPTED)
 		request_lost(c, seq);
 	else

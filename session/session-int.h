@@ -176,8 +176,7 @@ void		 conn_stop(struct conn *, int);	/* 1: do not read */
 void		 conn_input(struct conn *);	/* look at the buffer again */
 void		 conn_each(void (*)(struct conn *));
 /*
- * A log line about what a peer did: "name (address): text". So many a
- * second, whatever the peers do.
+ * A log line about what a peer did: "name (address): text" (log_peer).
  */
 void		 conn_log(const struct conn *, const char *, ...)
 		    __attribute__((__format__ (printf, 2, 3)));

@@ -110,6 +110,12 @@ log_warnx(const char *fmt, ...)
 }
 
 void
+log_peer(const char *fmt, ...)
+{
+	(void)fmt;
+}
+
+void
 log_doubt(enum proc_id about, const char *fmt, ...)
 {
 	(void)about;
