@@ -635,21 +635,12 @@ late(struct input *in, uint32_t op)
 }
 
 static void
-step(struct input *in)
+step(struct input *in, uint32_t op)
 {
-	uint32_t op = input_number(in, 1);
 	struct peer *p = &peers[op / NOP % NPEERS];
 	uint8_t *piece;
 	size_t n;
 
-	if (op >= WHOLE) {
-		whole(in, (op - WHOLE) % NWHOLE);
-		return;
-	}
-	if (op >= LATE) {
-		late(in, (op - LATE) % NLATE);
-		return;
-	}
 	switch (op % NOP) {
 	case CONNECT:
 		if (p->fd == -1)
@@ -733,11 +724,18 @@ void
 fuzz_one(const uint8_t *buf, size_t len)
 {
 	struct input in = { buf, len };
+	uint32_t op;
 	int i;
 
 	world.nasked = world.ntep_replies = 0;
 	for (i = 0; in.n > 0 && i < STEPS; i++) {
-		step(&in);
+		op = input_number(&in, 1);
+		if (op >= WHOLE)
+			whole(&in, (op - WHOLE) % NWHOLE);
+		else if (op >= LATE)
+			late(&in, (op - LATE) % NLATE);
+		else
+			step(&in, op);
 		turn();
 	}
 	quiet();

@@ -450,8 +450,7 @@ world_start(void)
 	struct msg_tep_conf mt;
 	struct msg_node_conf mn;
 	uint16_t port;
-	size_t i;
-	int sp[2];
+	int i, sp[2];
 
 	xml = xml_new();
 	assert_non_null(world.base = event_base_new());
@@ -461,7 +460,7 @@ world_start(void)
 	session_init(world.base, sp[0]);
 	session.partial_ms = 300;
 	session.linger_ms = 200;
-	session.suspend_ms = world.suspend_ms != 0 ? world.suspend_ms : 20;
+	session.suspend_ms = world.suspend_ms ? world.suspend_ms : 20;
 	world.priv = link_new(sp[1], priv_rules,
 	    sizeof(priv_rules) / sizeof(priv_rules[0]));
 	world.dialled[0] = listen_socket(&port);
