@@ -1,7 +1,7 @@
 #!/bin/sh
 # The Debian packages that dstmd needs: to build, to run the demo, to test,
 # to lint. Installs those that are missing (as root) and says which.
-# usage: packages.sh build|demo|regress|bench|fuzz|lint|all ...
+# usage: packages.sh build|demo|regress|vm|bench|fuzz|lint|all ...
 set -eu
 
 build="gcc libc6-dev make pkgconf byacc libbsd-dev libevent-dev libxml2-dev
@@ -12,6 +12,7 @@ fuzz="afl++ clang llvm libclang-rt-14-dev"
 regress="$demo libcmocka-dev python3 perl mandoc clang libclang-rt-14-dev
     sqlite3 util-linux mount e2fsprogs strace iptables iperf3 krb5-kdc krb5-admin-server
     krb5-user python3-gssapi libsasl2-modules-gssapi-mit"
+vm="$demo python3 iperf3 qemu-system-x86 busybox-static cpio kmod"
 bench="$demo python3 iperf3 ethtool openvpn wireguard-go wireguard-tools"
 lint="mandoc cppcheck clang shellcheck libsasl2-dev linux-libc-dev git
     python3"
@@ -22,11 +23,12 @@ for group; do
 	build)		list="$list $build" ;;
 	demo)		list="$list $build $demo" ;;
 	regress)	list="$list $build $regress" ;;
+	vm)		list="$list $build $vm" ;;
 	bench)		list="$list $build $bench" ;;
 	fuzz)		list="$list $build $fuzz" ;;
 	lint)		list="$list $build $lint" ;;
-	all)		list="$list $build $regress $bench $fuzz $lint" ;;
-	*)		echo "usage: packages.sh build|demo|regress|bench|fuzz|lint|all" >&2
+	all)		list="$list $build $regress $vm $bench $fuzz $lint" ;;
+	*)		echo "usage: packages.sh build|demo|regress|vm|bench|fuzz|lint|all" >&2
 			exit 2 ;;
 	esac
 done

@@ -101,6 +101,7 @@ word_drop(uint32_t reason)
 		[DROP_QUEUE] = "queue",
 		[DROP_EXPIRED] = "expired",
 		[DROP_MARTIAN] = "martian",
+		[DROP_TOO_BIG] = "too_big",
 	};
 
 	return (word(words, COUNT(words), reason));

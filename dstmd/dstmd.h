@@ -605,6 +605,7 @@ enum tunnel_drop {
 	DROP_QUEUE,		/* the next hop would not take it */
 	DROP_EXPIRED,		/* its lease is over */
 	DROP_MARTIAN,		/* an inner address that is no host's */
+	DROP_TOO_BIG,		/* for the path, and not to be fragmented */
 	DROP_NREASON
 };
 
@@ -781,16 +782,22 @@ enum log_dest { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_PIPE };
 void		 log_init(const char *, enum log_dest, int);
 void		 log_setverbose(int);
 int		 log_getverbose(void);
-void		 log_line(int, const char *);	/* from a child: priority, text */
+/*
+ * A line that a child has written: its priority, which is LOG_CRIT at most,
+ * and the text. Lines of one child, about it (log_doubt), and about peers
+ * (log_peer) are bounded, each by themselves: some at once, then so many in a
+ * time, and a line that says how many were left out. Whoever sends without end,
+ * or has taken a child over, must not fill the disk.
+ */
+void		 log_line(enum proc_id, int, const char *);
 void		 log_warn(const char *, ...)
 		    __attribute__((__format__ (printf, 1, 2)));
 void		 log_warnx(const char *, ...)
 		    __attribute__((__format__ (printf, 1, 2)));
-/*
- * log_warnx of what a child has said to its parent, and should not have: a few
- * lines about each child, then how many more there were. One that was taken
- * over must not fill the disk.
- */
+/* log_info of what a peer did, as often as it likes. */
+void		 log_peer(const char *, ...)
+		    __attribute__((__format__ (printf, 1, 2)));
+/* log_warnx of what a child has said to its parent, and should not have. */
 void		 log_doubt(enum proc_id, const char *, ...)
 		    __attribute__((__format__ (printf, 2, 3)));
 void		 log_info(const char *, ...)

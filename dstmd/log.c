@@ -16,8 +16,21 @@
 #include "dstmd/dstmd.h"
 
 #define LINE_SIZE	1024	/* below PIPE_BUF: a pipe takes all or none */
-#define DOUBTS		10	/* lines about one process in PERIOD */
-#define PERIOD		10	/* s */
+#define PERIOD		10000	/* ms: how many were left out, so often */
+
+/*
+ * Lines that somebody else decides about: so many at once, then one in each
+ * so many ms. They must not fill the disk, nor hide the others.
+ */
+struct rate {
+	int64_t		 burst, every;
+	int64_t		 taken;		/* until then its lines are, ms */
+	int64_t		 since;		/* the first was left out */
+	unsigned int	 more;		/* were left out */
+};
+#define RATE_PEER	{ .burst = 100, .every = 10 }
+#define RATE_CHILD	{ .burst = 1000, .every = 100 }
+#define RATE_DOUBT	{ .burst = 10, .every = 1000 }
 
 static const char	*log_name = "dstmd";
 static enum log_dest	 dest = LOG_TO_STDERR;
@@ -137,15 +150,6 @@ emit(int prio, const char *name, const char *text)
 		(void)write_line(line, len);
 }
 
-void
-log_line(int prio, const char *text)
-{
-	int saved = errno;
-
-	emit(prio, NULL, text);
-	errno = saved;
-}
-
 static void
 vlog(int prio, int error, const char *fmt, va_list ap)
 {
@@ -190,28 +194,81 @@ log_warnx(const char *fmt, ...)
 	errno = saved;
 }
 
+/* May it be logged? If not, it is counted. */
+static int
+allowed(struct rate *r, const char *whose)
+{
+	struct timespec ts = { 0, 0 };
+	unsigned int more = r->more;
+	int64_t now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	if (r->taken < now - r->burst * r->every)
+		r->taken = now - r->burst * r->every;
+	if (r->taken + r->every > now) {
+		if (r->more++ == 0)
+			r->since = now;
+		return (0);
+	}
+	r->taken += r->every;
+	if (more > 0 && now - r->since >= PERIOD) {
+		r->more = 0;
+		log_warnx("%u more lines %s were left out", more, whose);
+	}
+	return (1);
+}
+
+void
+log_line(enum proc_id from, int prio, const char *text)
+{
+	static struct rate rates[PROC_NPROC] = {
+		[0 ... PROC_NPROC - 1] = RATE_CHILD
+	};
+	int saved = errno;
+	char whose[32];
+
+	prio = LOG_PRI(prio);
+	if (prio == LOG_DEBUG && !verbose)
+		return;
+	/* What is worse is for the machine's own: each terminal shows it. */
+	if (prio < LOG_CRIT)
+		prio = LOG_CRIT;
+	snprintf(whose, sizeof(whose), "of %s", proc_name(from));
+	if (allowed(&rates[from], whose))
+		emit(prio, NULL, text);
+	errno = saved;
+}
+
 void
 log_doubt(enum proc_id about, const char *fmt, ...)
 {
-	static struct { time_t since; unsigned int said; } all[PROC_NPROC];
-	struct timespec now;
-	va_list ap;
-	unsigned int more;
+	static struct rate rates[PROC_NPROC] = {
+		[0 ... PROC_NPROC - 1] = RATE_DOUBT
+	};
 	int saved = errno;
+	char whose[32];
+	va_list ap;
 
-	if (clock_gettime(CLOCK_MONOTONIC, &now) == -1)
-		now.tv_sec = 0;
-	if (now.tv_sec - all[about].since >= PERIOD) {
-		more = all[about].said;
-		all[about].since = now.tv_sec;
-		all[about].said = 0;
-		if (more > DOUBTS)
-			log_warnx("%u more lines like the last ones were left "
-			    "out", more - DOUBTS);
-	}
-	if (all[about].said++ < DOUBTS) {
+	snprintf(whose, sizeof(whose), "about %s", proc_name(about));
+	if (allowed(&rates[about], whose)) {
 		va_start(ap, fmt);
 		vlog(LOG_WARNING, -1, fmt, ap);
+		va_end(ap);
+	}
+	errno = saved;
+}
+
+void
+log_peer(const char *fmt, ...)
+{
+	static struct rate rate = RATE_PEER;
+	int saved = errno;
+	va_list ap;
+
+	if (allowed(&rate, "about peers")) {
+		va_start(ap, fmt);
+		vlog(LOG_INFO, -1, fmt, ap);
 		va_end(ap);
 	}
 	errno = saved;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* What each fuzz_NAME.c has. The octets are a copy of that very size. */
-void		 fuzz_init(void);	/* once */
+void		 fuzz_init(void);	/* once, before the first input */
 void		 fuzz_one(const uint8_t *, size_t);
 
 /*
@@ -35,6 +35,13 @@ uint32_t	 input_number(struct input *, int);	/* octets, big endian */
  * Of just their size, so that the sanitizer sees who reads behind them.
  */
 uint8_t		*input_piece(struct input *, size_t *);
+
+/*
+ * So many us pass for the timers of an event loop and for the harness's own
+ * clock (us), without waiting: those that come due are run in their order.
+ */
+struct event_base;
+void		 time_passes(struct event_base *, int64_t *, int64_t);
 
 /* For the engines, from fuzz.c. */
 int		 LLVMFuzzerInitialize(int *, char ***);

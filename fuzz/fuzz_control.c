@@ -253,7 +253,10 @@ clean(void)
 void
 fuzz_init(void)
 {
-	strlcpy(dir, "/tmp/fuzz.XXXXXX", sizeof(dir));
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(dir, sizeof(dir), "%.40s/fuzz.XXXXXX",
+	    tmp != NULL ? tmp : "/tmp");
 	if (mkdtemp(dir) == NULL || atexit(clean) != 0)
 		abort();
 	parent_start();

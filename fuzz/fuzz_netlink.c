@@ -3,8 +3,8 @@
  * in pieces, as the kernel's datagrams do; for some their number and port are
  * made right, as otherwise none would be looked at.
  */
-/* COVERS: priv/netlink.c */
-/* LINK: priv/netlink.o libdstmd.a */
+/* COVERS: priv/netlink.c priv/netlink-tunnel.c */
+/* LINK: priv/netlink.o priv/netlink-tunnel.o libdstmd.a */
 /* LIBS: -lmnl -Wl,--wrap=mnl_socket_sendto -Wl,--wrap=mnl_socket_recvfrom */
 #include <sys/types.h>
 #include <sys/socket.h>
@@ -22,8 +22,12 @@
 
 enum { UP, DEL, ADDR, ROUTE, ROUTE_DEL, RULE, CLEAN, HAS, MTU, LOCAL,
     NCALL };
+enum { TUNNEL_ADD, TUNNEL_PROBE, TUNNEL_PEER, TUNNEL_DEL, TUNNEL_DROPS,
+    LEASE_ADD, LEASE_DEL, LEASE_COUNT, BPF, BPF_OUTER, NTUNNEL };
 
 #define RIGHT	0x80		/* of the call: number and port are right */
+#define TUNNEL	0x40		/* it is one of the second row */
+#define NODE	0x10		/* and of a node */
 
 static struct input	 in;
 static uint32_t		 number;
@@ -91,17 +95,73 @@ fuzz_init(void)
 		abort();
 }
 
+static const struct in_addr	 v4 = { 0x0a0200c0 };
+static const struct in6_addr	 v6 = { { { 0x20, 1, 0xd, 0xb8, [15] = 1 } } };
+
+static void
+tunnel_one(uint32_t call, int is_node)
+{
+	const struct netlink_lease l = { 7, is_node, v4, v6, v6 };
+	struct netlink_count from, to;
+	struct netlink_outer outer;
+	uint64_t drops[3];
+	int i;
+
+	switch (call % NTUNNEL) {
+	case TUNNEL_ADD:
+		/* what is said to be an interface can be one */
+		i = netlink_tunnel_add("dstm0", &v6, is_node ? &v6 : NULL);
+		MUST(i == -1 || i > 0);
+		break;
+	case TUNNEL_PROBE:
+		(void)netlink_tunnel_probe();
+		break;
+	case TUNNEL_PEER:
+		(void)netlink_tunnel_peer(7, &v6, &v6);
+		break;
+	case TUNNEL_DEL:
+		(void)netlink_tunnel_del(7);
+		break;
+	case TUNNEL_DROPS:
+		(void)netlink_tunnel_drops(7, &drops[0], &drops[1],
+		    &drops[2]);
+		break;
+	case LEASE_ADD:
+		(void)netlink_lease_add(&l);
+		break;
+	case LEASE_DEL:
+		(void)netlink_lease_del(&l);
+		break;
+	case LEASE_COUNT:
+		(void)netlink_lease_count(&l, &from, &to);
+		break;
+	case BPF:
+		i = netlink_bpf_attach("dstm0", 3);
+		MUST(i == -1 || i > 0);
+		break;
+	case BPF_OUTER:
+		memset(&outer, 0, sizeof(outer));
+		if (netlink_bpf_attach_outer(&v6, 7, 3, &outer) == -1)
+			break;
+		MUST(outer.ifindex > 0);
+		(void)netlink_bpf_detach_outer(&outer);
+		break;
+	}
+}
+
 void
 fuzz_one(const uint8_t *buf, size_t len)
 {
-	static const struct in_addr v4 = { 0x0a0200c0 };
-	static const struct in6_addr v6 = { { { 0x20, 1, 0xd, 0xb8, [15] = 1 } } };
 	struct in6_addr ll;
 	uint32_t call;
 
 	in = (struct input){ buf, len };
 	call = input_number(&in, 1);
 	right = (call & RIGHT) != 0;
+	if (call & TUNNEL) {
+		tunnel_one(call & 0xf, (call & NODE) != 0);
+		return;
+	}
 	switch ((call & ~(uint32_t)RIGHT) % NCALL) {
 	case UP:
 		(void)netlink_link_up("dstm0", 1460);

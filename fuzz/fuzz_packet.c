@@ -5,16 +5,20 @@
  * parent's messages: leases come, move and go, devices are opened anew; the
  * keepalive's time passes when the input says so.
  */
-/* COVERS: tunnel/tunnel.c tunnel/encap.c tunnel/map.c tunnel/keepalive.c */
-/* LINK: fuzz/tunnel-main.o tunnel/encap.o tunnel/map.o tunnel/keepalive.o libdstmd.a */
-/* LIBS: -Wl,--wrap=recvmmsg -Wl,--wrap=sendmmsg -Wl,--wrap=proc_child -Wl,--wrap=event_base_dispatch -Wl,--wrap=timer_set -Wl,--wrap=read */
+/* COVERS: tunnel/tunnel.c tunnel/encap.c tunnel/map.c tunnel/keepalive.c tunnel/pmtu.c */
+/* LINK: fuzz/tunnel-main.o tunnel/encap.o tunnel/sum.o tunnel/gso.o tunnel/gro.o tunnel/pmtu.o tunnel/map.o tunnel/keepalive.o libdstmd.a */
+/* LIBS: -Wl,--wrap=recvmsg -Wl,--wrap=recvmmsg -Wl,--wrap=sendmmsg -Wl,--wrap=proc_child -Wl,--wrap=event_base_dispatch -Wl,--wrap=timer_set -Wl,--wrap=read */
 #include <sys/types.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/errqueue.h>
+#include <linux/virtio_net.h>
+#include <netinet/icmp6.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,7 +44,9 @@ enum { AS_TEP, AS_NODE, NDEV };
 #define OP_LEASE(o)	((o) >> 3 & 3)
 #define OP_OTHER	0x20	/* from another end than the lease's */
 #define OP_ASK		0x40	/* as an answer to our keepalive */
+#define OP_OFFLOAD	0x20	/* of the host's: with an offload header */
 #define OP_BATCH	0x80	/* of the host's: the next one with it */
+#define OP_TOO_BIG	0x80	/* from the network: it did not take it */
 /* Those at the end are no packet: OP_NODE and what is done. */
 #define OP_CONTROL	0xe0
 enum { TICK, ADD, DEL, LIST, CLOSE, OPEN, KEEPALIVE, GONE, SENDS, NCONTROL };
@@ -58,6 +64,7 @@ static const uint8_t		*packet;	/* from the network */
 static size_t			 packet_len;
 static struct in6_addr		 packet_from;
 static int			 packet_class;
+static uint32_t			 packet_mtu;	/* 0: it came through */
 static const struct in_addr	 tep4 = { 0x016433c6 };	/* 198.51.100.1 */
 static uint8_t			 asked[KEEPALIVE_SIZE];
 static struct event		*ticker;
@@ -67,6 +74,8 @@ static uint64_t			 asked_lists, answered;	/* cookies */
 static int			 settling;	/* what comes is not ours */
 
 int	 tunnel_main(int, char *[]);
+ssize_t	 __real_recvmsg(int, struct msghdr *, int);
+ssize_t	 __wrap_recvmsg(int, struct msghdr *, int);
 int	 __wrap_recvmmsg(int, struct mmsghdr *, unsigned int, int,
 	    struct timespec *);
 int	 __wrap_sendmmsg(int, struct mmsghdr *, unsigned int, int);
@@ -169,7 +178,8 @@ __wrap_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
 	char poke;
 
 	(void)timeout;
-	if (recv(fd, &poke, 1, flags) != 1 || packet == NULL)
+	if (recv(fd, &poke, 1, flags) != 1 || packet == NULL ||
+	    packet_mtu != 0)
 		return (-1);
 	MUST(n > 0);
 	MUST(mh->msg_iovlen == 1 && mh->msg_iov->iov_len >= packet_len);
@@ -182,6 +192,36 @@ __wrap_recvmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags,
 	memcpy(CMSG_DATA(c), &packet_class, sizeof(packet_class));
 	packet = NULL;
 	return (1);
+}
+
+/* A Packet Too Big that waits. */
+ssize_t
+__wrap_recvmsg(int fd, struct msghdr *mh, int flags)
+{
+	struct sock_extended_err ee;
+	struct cmsghdr *c;
+	size_t n;
+
+	if ((flags & MSG_ERRQUEUE) == 0)
+		return (__real_recvmsg(fd, mh, flags));
+	if (packet == NULL || packet_mtu == 0)
+		return (-1);
+	n = mh->msg_iov->iov_len < packet_len ? mh->msg_iov->iov_len :
+	    packet_len;
+	memcpy(mh->msg_iov->iov_base, packet, n);
+	((struct sockaddr_in6 *)mh->msg_name)->sin6_addr = packet_from;
+	memset(&ee, 0, sizeof(ee));
+	ee.ee_origin = SO_EE_ORIGIN_ICMP6;
+	ee.ee_type = ICMP6_PACKET_TOO_BIG;
+	ee.ee_info = packet_mtu;
+	c = CMSG_FIRSTHDR(mh);
+	c->cmsg_level = IPPROTO_IPV6;
+	c->cmsg_type = IPV6_RECVERR;
+	c->cmsg_len = CMSG_LEN(sizeof(ee));
+	memcpy(CMSG_DATA(c), &ee, sizeof(ee));
+	mh->msg_controllen = CMSG_SPACE(sizeof(ee));
+	packet = NULL;
+	return ((ssize_t)n);
 }
 
 static ino_t
@@ -199,9 +239,9 @@ __wrap_sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 {
 	const struct sockaddr_in6 *to;
 	const struct msghdr *mh;
-	const uint8_t *p;
+	uint8_t p[65536];
 	unsigned int i;
-	size_t len;
+	size_t len, k;
 	int node = inode(fd) == ends[AS_NODE].sock_ino;
 
 	(void)flags;
@@ -214,9 +254,13 @@ __wrap_sendmmsg(int fd, struct mmsghdr *msgs, unsigned int n, int flags)
 	for (i = 0; i < n; i++) {
 		mh = &msgs[i].msg_hdr;
 		to = mh->msg_name;
-		p = mh->msg_iov->iov_base;
-		len = mh->msg_iov->iov_len;
-		MUST(mh->msg_iovlen == 1 && ipv4_check(p, len) == len);
+		for (len = k = 0; k < mh->msg_iovlen; k++) {
+			MUST(len + mh->msg_iov[k].iov_len <= sizeof(p));
+			memcpy(p + len, mh->msg_iov[k].iov_base,
+			    mh->msg_iov[k].iov_len);
+			len += mh->msg_iov[k].iov_len;
+		}
+		MUST(ipv4_check(p, len) == len);
 		MUST(is_far_of(node ? AS_NODE : AS_TEP,
 		    addr_at(p + (node ? 12 : 16)), &to->sin6_addr));
 		if (node && len == KEEPALIVE_SIZE && p[9] == IPPROTO_ICMP)
@@ -458,7 +502,7 @@ mend(uint8_t *p, size_t n, uint32_t op)
 {
 	struct in_addr v4 = lease_v4(OP_LEASE(op));
 	size_t hlen;
-	int at;
+	int at, came;
 
 	if (n < 20)
 		return;
@@ -468,7 +512,9 @@ mend(uint8_t *p, size_t n, uint32_t op)
 	hlen = (p[0] & 0xfU) * 4U;
 	p[2] = (uint8_t)(n >> 8);
 	p[3] = (uint8_t)n;
-	at = ((op & OP_NODE) != 0) == ((op & OP_FROM_NET) != 0) ? 16 : 12;
+	/* What is too big for the network is what the host has sent. */
+	came = (op & (OP_FROM_NET | OP_TOO_BIG)) == OP_FROM_NET;
+	at = ((op & OP_NODE) != 0) == came ? 16 : 12;
 	memcpy(p + at, &v4, sizeof(v4));
 	if ((op & OP_ASK) != 0 && n >= KEEPALIVE_SIZE) {
 		memcpy(p + 20, asked + 20, KEEPALIVE_SIZE - 20);
@@ -479,17 +525,26 @@ mend(uint8_t *p, size_t n, uint32_t op)
 	checksum(p, hlen);
 }
 
-/* What the host gets came from the far end of its inner address. */
+/*
+ * What the host gets came from the far end of its inner address, or says that
+ * its own packet is too big.
+ */
 static void
 host_reads(uint32_t op)
 {
-	uint8_t out[65536];
+	uint8_t frame[VNET_HEADER + 65536], *out = frame + VNET_HEADER;
 	ssize_t n;
 
-	while ((n = recv(ends[op & OP_NODE].tun, out, sizeof(out),
+	while ((n = recv(ends[op & OP_NODE].tun, frame, sizeof(frame),
 	    MSG_DONTWAIT)) >= 0) {
-		MUST((op & OP_FROM_NET) != 0);
+		n -= VNET_HEADER;
+		MUST(n > 0);
 		MUST(ipv4_check(out, (size_t)n) == (size_t)n);
+		if ((op & OP_FROM_NET) == 0) {
+			MUST(out[9] == IPPROTO_ICMP && out[20] == 3 &&
+			    out[21] == 4);
+			continue;
+		}
 		MUST(is_far_of(op & OP_NODE,
 		    addr_at(out + ((op & OP_NODE) != 0 ? 16 : 12)),
 		    &packet_from));
@@ -503,7 +558,7 @@ host_reads(uint32_t op)
 static void
 settle(void)
 {
-	uint8_t out[65536];
+	uint8_t out[VNET_HEADER + 65536];
 	int i;
 
 	packet = NULL;
@@ -586,15 +641,35 @@ control(struct input *in, uint32_t op)
 	agree();
 }
 
+/* Of the host, behind an offload header: 0, or -1 it is too large. */
+static int
+host_writes(struct end *e, const uint8_t *vnet, const uint8_t *p, size_t n)
+{
+	struct iovec iov[2];
+
+	memcpy(&iov[0].iov_base, &vnet, sizeof(vnet));
+	iov[0].iov_len = VNET_HEADER;
+	memcpy(&iov[1].iov_base, &p, sizeof(p));
+	iov[1].iov_len = n;
+	return (writev(e->tun, iov, 2) == -1 ? -1 : 0);
+}
+
 /* Several of the host's are one batch: nobody looks before the last. */
 static void
 packet_of(struct input *in, uint32_t op)
 {
 	struct end *e = &ends[op & OP_NODE];
+	uint8_t vnet[VNET_HEADER] = { 0 };
 	uint8_t *p;
-	size_t n;
+	size_t n, i;
 
 	packet_class = (int)input_number(in, 1);
+	packet_mtu = 0;
+	if ((op & (OP_FROM_NET | OP_OFFLOAD)) == OP_OFFLOAD)
+		for (i = 0; i < sizeof(vnet); i++)
+			vnet[i] = (uint8_t)input_number(in, 1);
+	if ((op & OP_FROM_NET) != 0 && (op & OP_TOO_BIG) != 0)
+		packet_mtu = input_number(in, 2);
 	p = input_piece(in, &n);
 	if (op & OP_MEND)
 		mend(p, n, op);
@@ -607,7 +682,7 @@ packet_of(struct input *in, uint32_t op)
 		if (op & OP_OTHER)
 			packet_from.s6_addr[8] ^= 1;
 		MUST(send(e->sock, "", 1, 0) == 1);
-	} else if (send(e->tun, p, n, 0) == -1)
+	} else if (host_writes(e, vnet, p, n) == -1)
 		n = 0;				/* too large for it */
 	if ((op & OP_FROM_NET) != 0 || (op & OP_BATCH) == 0 || in->n == 0)
 		turn();

@@ -17,7 +17,7 @@
 #include "regress/unit/parent.h"
 
 #define MESSAGES	256	/* of one input: the next finds a quiet parent */
-#define WAIT_MAX	60	/* ms of one input, the parent's seconds */
+#define WAIT_MAX	60	/* ms, the parent's seconds */
 
 /*
  * Beside its own octets a message may have what makes sense: a connection
@@ -37,7 +37,7 @@ enum { MODE_FULL = 1, MODE_GONE = 2, MODE_REFUSES = 4, MODE_IDLE = 8,
     MODE_KEEPALIVE = 16, MODE_STORE_DOWN = 32 };
 
 static uint64_t			 loaded;	/* leases, since STORE_START */
-static int			 loading, waited;
+static int			 loading;
 
 static const char *const	 names[] = { "alice", "bob", "anonymous", "other",
     "up" };
@@ -153,19 +153,6 @@ on_offer(void *arg, int ok, const char *text)
 }
 
 static void
-wait_ms(int ms)
-{
-	struct timeval tv = { 0, 0 };
-
-	if (waited + ms > WAIT_MAX)
-		ms = WAIT_MAX - waited;
-	waited += ms;
-	tv.tv_usec = ms * 1000;
-	event_base_loopexit(priv.base, &tv);
-	event_base_dispatch(priv.base);
-}
-
-static void
 mode(uint32_t how)
 {
 	pw.full = (how & MODE_FULL) != 0;
@@ -238,7 +225,8 @@ world(struct input *in, uint32_t op)
 		    &pw.nodes[n / 8 % NADDR], on_offer, NULL);
 		break;
 	case WAIT:
-		wait_ms((int)(input_number(in, 1) % WAIT_MAX));
+		time_passes(priv.base, &pw.passed,
+		    (int64_t)(input_number(in, 1) % WAIT_MAX) * 1000);
 		break;
 	case MODE:
 		mode(input_number(in, 1));
@@ -311,7 +299,6 @@ fuzz_one(const uint8_t *buf, size_t len)
 	uint32_t number;
 	int i;
 
-	waited = 0;
 	for (i = 0; in.n > 0 && i < MESSAGES; i++) {
 		number = input_number(&in, 1);
 		if (number >= WORLD)

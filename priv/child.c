@@ -232,7 +232,7 @@ child_log_event(evutil_socket_t fd, short what, void *arg)
 			prio = p[1] - '0';
 			p += 3;
 		}
-		log_line(prio, p);
+		log_line(c->id, prio, p);
 		p = nl;
 	}
 	c->log_len -= (size_t)(p - c->log_buf);

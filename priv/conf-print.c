@@ -235,7 +235,7 @@ conf_print(const struct conf *conf, FILE *f)
 {
 	static const char *const planes[] = {
 		[PLANE_TUN] = "tun", [PLANE_BPF] = "bpf",
-		[PLANE_AUTO] = "auto",
+		[PLANE_AUTO] = "auto", [PLANE_KERNEL] = "kernel",
 	};
 	uint32_t i;
 	int listens = 1;

@@ -328,7 +328,7 @@ verdict_accepted(struct pconn *c, const struct msg_auth_verdict *mv)
 	    (mv->mech & mech_set(priv.conf->server_mechs)))
 		c->user = node_user(mv);
 	if (c->server == NULL && c->user == NULL) {
-		log_info("%s (%s) from %s authenticated, but has no place in "
+		log_peer("%s (%s) from %s authenticated, but has no place in "
 		    "the configuration", mv->name, mech_name(mv->mech),
 		    log_in6(&c->peer));
 		return (-1);

@@ -664,7 +664,8 @@ lease_load(struct lease_engine *e, int64_t now, int64_t wall,
 		l = pool_touch(e, ntohl(rec->v4.s_addr),
 		    pool_range(e, ntohl(rec->v4.s_addr))->pool);
 	tep = &e->teps[e->pools[l->pool].tep];
-	left = rec->until - wall;
+	/* Both lack their parts of a second: late rather than early. */
+	left = rec->until - wall + 1;
 	/* What was answered holds, though the configuration is another now. */
 	if (left > LIFETIME_CEIL)
 		left = LIFETIME_CEIL;

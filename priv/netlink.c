@@ -21,6 +21,7 @@
 
 #include "dstmd/dstmd.h"
 #include "priv/netlink.h"
+#include "priv/netlink-int.h"
 
 #define BUF_SIZE	32768		/* what a piece of a dump may have */
 #define WAIT_S		5
@@ -52,9 +53,8 @@ netlink_open(void)
 	return (0);
 }
 
-/* Begins a request in buf, which holds one at a time. */
-static struct nlmsghdr *
-request(uint16_t type, uint16_t flags)
+struct nlmsghdr *
+netlink_request(uint16_t type, uint16_t flags)
 {
 	struct nlmsghdr *nh;
 
@@ -108,9 +108,8 @@ is_whole(size_t n)
 	return (n == 0);
 }
 
-/* Sends it; what comes back goes to cb. 0, or -1 with the kernel's errno. */
-static int
-talk(struct nlmsghdr *nh, mnl_cb_t cb, void *arg)
+int
+netlink_talk(struct nlmsghdr *nh, mnl_cb_t cb, void *arg)
 {
 	uint32_t number = nh->nlmsg_seq;
 	int64_t end = now_ms() + WAIT_S * 1000;
@@ -171,7 +170,7 @@ link_get(const char *ifname, int index, struct link *link)
 	struct ifinfomsg *ifi;
 
 	memset(link, 0, sizeof(*link));
-	nh = request(RTM_GETLINK, 0);
+	nh = netlink_request(RTM_GETLINK, 0);
 	ifi = mnl_nlmsg_put_extra_header(nh, sizeof(*ifi));
 	ifi->ifi_family = AF_UNSPEC;
 	ifi->ifi_index = index;
@@ -182,7 +181,7 @@ link_get(const char *ifname, int index, struct link *link)
 		}
 		mnl_attr_put_strz(nh, IFLA_IFNAME, ifname);
 	}
-	if (talk(nh, link_cb, link) == -1)
+	if (netlink_talk(nh, link_cb, link) == -1)
 		return (-1);
 	if (link->index <= 0) {
 		errno = ENODEV;
@@ -202,7 +201,7 @@ index_of(const char *ifname)
 static struct nlmsghdr *
 link_request(uint16_t type, int index, struct ifinfomsg **ifi)
 {
-	struct nlmsghdr *nh = request(type, 0);
+	struct nlmsghdr *nh = netlink_request(type, 0);
 
 	*ifi = mnl_nlmsg_put_extra_header(nh, sizeof(**ifi));
 	(*ifi)->ifi_family = AF_UNSPEC;
@@ -224,7 +223,7 @@ link_quiet(int index)
 	    IN6_ADDR_GEN_MODE_NONE);
 	mnl_attr_nest_end(nh, inet6);
 	mnl_attr_nest_end(nh, af);
-	return (talk(nh, NULL, NULL));
+	return (netlink_talk(nh, NULL, NULL));
 }
 
 int
@@ -243,7 +242,7 @@ netlink_link_up(const char *ifname, uint32_t mtu)
 	nh = link_request(RTM_NEWLINK, i, &ifi);
 	ifi->ifi_flags = ifi->ifi_change = IFF_UP;
 	mnl_attr_put_u32(nh, IFLA_MTU, mtu);
-	return (talk(nh, NULL, NULL));
+	return (netlink_talk(nh, NULL, NULL));
 }
 
 int
@@ -254,7 +253,7 @@ netlink_link_del(const char *ifname)
 
 	if ((i = index_of(ifname)) == -1)
 		return (-1);
-	return (talk(link_request(RTM_DELLINK, i, &ifi), NULL, NULL));
+	return (netlink_talk(link_request(RTM_DELLINK, i, &ifi), NULL, NULL));
 }
 
 /*
@@ -280,7 +279,7 @@ addr(uint16_t type, uint16_t flags, const char *ifname, struct in_addr v4,
 
 	if (plen_check(plen) == -1 || (i = index_of(ifname)) == -1)
 		return (-1);
-	nh = request(type, flags);
+	nh = netlink_request(type, flags);
 	ifa = mnl_nlmsg_put_extra_header(nh, sizeof(*ifa));
 	ifa->ifa_family = AF_INET;
 	ifa->ifa_prefixlen = (uint8_t)plen;
@@ -288,7 +287,7 @@ addr(uint16_t type, uint16_t flags, const char *ifname, struct in_addr v4,
 	ifa->ifa_index = (uint32_t)i;
 	mnl_attr_put_u32(nh, IFA_LOCAL, v4.s_addr);
 	mnl_attr_put_u32(nh, IFA_ADDRESS, v4.s_addr);
-	return (talk(nh, NULL, NULL));
+	return (netlink_talk(nh, NULL, NULL));
 }
 
 int
@@ -308,11 +307,11 @@ netlink_addr_del(const char *ifname, struct in_addr v4, int plen)
  * Routes
  */
 
-static struct nlmsghdr *
-route(uint16_t type, uint16_t flags, struct in_addr dst, int plen,
+struct nlmsghdr *
+netlink_route(uint16_t type, uint16_t flags, struct in_addr dst, int plen,
     uint32_t metric, uint32_t table)
 {
-	struct nlmsghdr *nh = request(type, flags);
+	struct nlmsghdr *nh = netlink_request(type, flags);
 	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(nh, sizeof(*rtm));
 
 	if (table == 0)
@@ -336,13 +335,13 @@ static int
 route_new(int index, uint16_t flags, struct in_addr dst, int plen,
     struct in_addr src, uint32_t metric, uint32_t table)
 {
-	struct nlmsghdr *nh = route(RTM_NEWROUTE, flags, dst, plen, metric,
-	    table);
+	struct nlmsghdr *nh = netlink_route(RTM_NEWROUTE, flags, dst, plen,
+	    metric, table);
 
 	if (src.s_addr != 0)
 		mnl_attr_put_u32(nh, RTA_PREFSRC, src.s_addr);
 	mnl_attr_put_u32(nh, RTA_OIF, (uint32_t)index);
-	return (talk(nh, NULL, NULL));
+	return (netlink_talk(nh, NULL, NULL));
 }
 
 /*
@@ -369,8 +368,8 @@ netlink_route_add(const char *ifname, struct in_addr dst, int plen,
 	if (route_new(i, 0, dst, plen, src, metric, table) == -1 &&
 	    errno == EEXIST)
 		return (0);
-	if (talk(route(RTM_DELROUTE, 0, dst, plen, metric, table), NULL,
-	    NULL) == -1 && errno != ESRCH)
+	if (netlink_talk(netlink_route(RTM_DELROUTE, 0, dst, plen, metric,
+	    table), NULL, NULL) == -1 && errno != ESRCH)
 		return (-1);
 	return (route_new(i, excl, dst, plen, src, metric, table));
 }
@@ -384,9 +383,9 @@ netlink_route_del(const char *ifname, struct in_addr dst, int plen,
 
 	if (plen_check(plen) == -1 || (i = index_of(ifname)) == -1)
 		return (-1);
-	nh = route(RTM_DELROUTE, 0, dst, plen, metric, table);
+	nh = netlink_route(RTM_DELROUTE, 0, dst, plen, metric, table);
 	mnl_attr_put_u32(nh, RTA_OIF, (uint32_t)i);
-	return (talk(nh, NULL, NULL));
+	return (netlink_talk(nh, NULL, NULL));
 }
 
 /*
@@ -396,7 +395,7 @@ netlink_route_del(const char *ifname, struct in_addr dst, int plen,
 static struct nlmsghdr *
 rule(uint16_t type, uint16_t flags, uint32_t table, struct fib_rule_hdr **frh)
 {
-	struct nlmsghdr *nh = request(type, flags);
+	struct nlmsghdr *nh = netlink_request(type, flags);
 	struct fib_rule_hdr *h = mnl_nlmsg_put_extra_header(nh, sizeof(*h));
 
 	h->family = AF_INET;
@@ -417,7 +416,7 @@ netlink_rule_add(struct in_addr src, uint32_t table)
 
 	frh->src_len = 32;
 	mnl_attr_put_u32(nh, FRA_SRC, src.s_addr);
-	if (talk(nh, NULL, NULL) == -1 && errno != EEXIST)
+	if (netlink_talk(nh, NULL, NULL) == -1 && errno != EEXIST)
 		return (-1);
 	return (0);
 }
@@ -430,7 +429,8 @@ netlink_rule_clean(uint32_t table)
 
 	/* One at a time, until the kernel finds no more. */
 	for (i = 0; i < RULES_MAX; i++)
-		if (talk(rule(RTM_DELRULE, 0, table, &frh), NULL, NULL) == -1)
+		if (netlink_talk(rule(RTM_DELRULE, 0, table, &frh), NULL,
+		    NULL) == -1)
 			return (errno == ENOENT || errno == ESRCH ||
 			    errno == EAFNOSUPPORT ? 0 : -1);
 	errno = E2BIG;
@@ -515,10 +515,10 @@ addr_dump(struct addr_search *s)
 	int tries;
 
 	for (tries = 0; tries < DUMP_TRIES; tries++) {
-		nh = request(RTM_GETADDR, NLM_F_DUMP);
+		nh = netlink_request(RTM_GETADDR, NLM_F_DUMP);
 		ifa = mnl_nlmsg_put_extra_header(nh, sizeof(*ifa));
 		ifa->ifa_family = AF_INET6;
-		if (talk(nh, addr_cb, s) == 0)
+		if (netlink_talk(nh, addr_cb, s) == 0)
 			return (0);
 		if (errno != EINTR)
 			return (-1);
@@ -580,10 +580,10 @@ netlink_has_addr6(const struct in6_addr *v6)
  * the index of the device that they serve.
  */
 
-static struct nlmsghdr *
-tc(uint16_t type, uint16_t flags, int ifindex, uint32_t parent)
+struct nlmsghdr *
+netlink_tc(uint16_t type, uint16_t flags, int ifindex, uint32_t parent)
 {
-	struct nlmsghdr *nh = request(type, flags);
+	struct nlmsghdr *nh = netlink_request(type, flags);
 	struct tcmsg *t = mnl_nlmsg_put_extra_header(nh, sizeof(*t));
 
 	t->tcm_family = AF_UNSPEC;
@@ -598,7 +598,7 @@ filter(uint16_t type, uint16_t flags, int ifindex, uint32_t hook, int handle)
 	struct nlmsghdr *nh;
 	struct tcmsg *t;
 
-	nh = tc(type, flags, ifindex, TC_H_MAKE(TC_H_CLSACT, hook));
+	nh = netlink_tc(type, flags, ifindex, TC_H_MAKE(TC_H_CLSACT, hook));
 	t = mnl_nlmsg_get_payload(nh);
 	t->tcm_info = TC_H_MAKE((uint32_t)RTPROT_DSTMD << 16,
 	    htons(0x0003));		/* ETH_P_ALL */
@@ -637,7 +637,7 @@ filters_get(int ifindex, uint32_t hook, struct filters *f)
 
 	for (tries = 0; tries < DUMP_TRIES; tries++) {
 		memset(f, 0, sizeof(*f));
-		if (talk(tc(RTM_GETTFILTER, NLM_F_DUMP, ifindex,
+		if (netlink_talk(netlink_tc(RTM_GETTFILTER, NLM_F_DUMP, ifindex,
 		    TC_H_MAKE(TC_H_CLSACT, hook)), filter_cb, f) == 0)
 			return (0);
 		if (errno != EINTR)
@@ -694,24 +694,23 @@ filters_clean(int ifindex)
 		return (0);
 	for (i = 0; i < f.nours; i++)
 		if (!is_served(f.ours[i]) &&
-		    talk(filter(RTM_DELTFILTER, 0, ifindex, TC_H_MIN_INGRESS,
-		    (int)f.ours[i]), NULL, NULL) == 0)
+		    netlink_talk(filter(RTM_DELTFILTER, 0, ifindex,
+		    TC_H_MIN_INGRESS, (int)f.ours[i]), NULL, NULL) == 0)
 			n++;
 	return (n);
 }
 
-/* What carries the filters of both hooks: 1 it is new, 0 there was one. */
-static int
-clsact(uint16_t type, int ifindex)
+int
+netlink_clsact(uint16_t type, int ifindex)
 {
 	struct nlmsghdr *nh;
 
-	nh = tc(type, type == RTM_NEWQDISC ? NLM_F_CREATE | NLM_F_EXCL : 0,
-	    ifindex, TC_H_CLSACT);
+	nh = netlink_tc(type, type == RTM_NEWQDISC ?
+	    NLM_F_CREATE | NLM_F_EXCL : 0, ifindex, TC_H_CLSACT);
 	((struct tcmsg *)mnl_nlmsg_get_payload(nh))->tcm_handle =
 	    TC_H_MAKE(TC_H_CLSACT, 0);
 	mnl_attr_put_strz(nh, TCA_KIND, "clsact");
-	if (talk(nh, NULL, NULL) == 0)
+	if (netlink_talk(nh, NULL, NULL) == 0)
 		return (1);
 	return (errno == EEXIST ? 0 : -1);
 }
@@ -729,7 +728,7 @@ bpf_attach(int ifindex, uint32_t hook, int handle, int prog)
 	mnl_attr_put_strz(nh, TCA_BPF_NAME, "dstmd");
 	mnl_attr_put_u32(nh, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
 	mnl_attr_nest_end(nh, opt);
-	return (talk(nh, NULL, NULL));
+	return (netlink_talk(nh, NULL, NULL));
 }
 
 int
@@ -738,7 +737,7 @@ netlink_bpf_attach(const char *ifname, int prog)
 	int i;
 
 	if ((i = index_of(ifname)) == -1 ||
-	    clsact(RTM_NEWQDISC, i) == -1 ||
+	    netlink_clsact(RTM_NEWQDISC, i) == -1 ||
 	    bpf_attach(i, TC_H_MIN_EGRESS, i, prog) == -1)
 		return (-1);
 	return (i);
@@ -751,7 +750,7 @@ netlink_bpf_attach_outer(const struct in6_addr *v6, int ifindex, int prog,
 	int i, new;
 
 	if ((i = index_of_addr(v6)) == -1 ||
-	    (new = clsact(RTM_NEWQDISC, i)) == -1)
+	    (new = netlink_clsact(RTM_NEWQDISC, i)) == -1)
 		return (-1);
 	/* What carries a filter of ours was made for it, or nobody knows. */
 	if (filters_clean(i) > 0 ||
@@ -775,7 +774,7 @@ clsact_clean(int ifindex)
 	    filters_get(ifindex, TC_H_MIN_EGRESS, &out) == -1 ||
 	    in.total != 0 || out.total != 0)
 		return (0);
-	return (clsact(RTM_DELQDISC, ifindex) == -1 ? -1 : 0);
+	return (netlink_clsact(RTM_DELQDISC, ifindex) == -1 ? -1 : 0);
 }
 
 void
@@ -790,8 +789,8 @@ netlink_bpf_clean(const struct in6_addr *v6)
 int
 netlink_bpf_detach_outer(const struct netlink_outer *outer)
 {
-	if (talk(filter(RTM_DELTFILTER, 0, outer->ifindex, TC_H_MIN_INGRESS,
-	    outer->handle), NULL, NULL) == -1)
+	if (netlink_talk(filter(RTM_DELTFILTER, 0, outer->ifindex,
+	    TC_H_MIN_INGRESS, outer->handle), NULL, NULL) == -1)
 		return (errno == ENODEV ? 0 : -1);
 	return (outer->qdisc ? clsact_clean(outer->ifindex) : 0);
 }

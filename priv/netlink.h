@@ -70,4 +70,56 @@ void	 netlink_bpf_clean(const struct in6_addr *);
 /* The link-local address of the interface that has this address: 0 or -1. */
 int	 netlink_linklocal(const struct in6_addr *, struct in6_addr *);
 
+/*
+ * netlink-tunnel.c: the kernel's own tunnels. Of errno: EOPNOTSUPP this kernel
+ * has no ip6_tunnel, ENOENT no flower or clsact, EEXIST somebody else has the
+ * name, or the pair of addresses, or the one device that there can be of a
+ * TEP's kind.
+ */
+
+/* Makes such a device and removes it: before the sandbox. 0 or -1. */
+int	 netlink_tunnel_probe(void);
+/*
+ * Removes what a killed daemon left by that name: 1 it did, 0 there is none,
+ * or it is another's; -1.
+ */
+int	 netlink_tunnel_clean(const char *ifname);
+/*
+ * A device, link down, through which nothing passes: its index, or -1. The
+ * far end is peer; NULL: the leases', which are the nodes of a TEP. What a
+ * killed daemon left by that name is removed first, another's is not.
+ */
+int	 netlink_tunnel_add(const char *ifname, const struct in6_addr *local,
+	    const struct in6_addr *peer);
+/* Of a device that has one peer, both ends anew. */
+int	 netlink_tunnel_peer(int ifindex, const struct in6_addr *local,
+	    const struct in6_addr *peer);
+int	 netlink_tunnel_exists(int ifindex);	/* and is ours: 1 or 0 */
+/* With all its leases, addresses and routes; not there is success. */
+int	 netlink_tunnel_del(int ifindex);
+/* Packets without a lease since it was made, and those that are no IPv4. */
+int	 netlink_tunnel_drops(int ifindex, uint64_t *in, uint64_t *out,
+	    uint64_t *rest);
+
+struct netlink_lease {
+	int		 ifindex;
+	int		 is_node;	/* 0 or 1: the device is a node's */
+	struct in_addr	 v4;		/* the node's */
+	struct in6_addr	 local, peer;	/* outer; a node's device has them */
+};
+struct netlink_count {
+	uint64_t	 packets;
+	uint64_t	 bytes;		/* inner */
+};
+/*
+ * Its packets pass, both ways; one that is there is to be removed first. Add
+ * does all or nothing.
+ */
+int	 netlink_lease_add(const struct netlink_lease *);
+/* Not there is success. */
+int	 netlink_lease_del(const struct netlink_lease *);
+/* Out of the tunnel, and into it, since it was added. */
+int	 netlink_lease_count(const struct netlink_lease *,
+	    struct netlink_count *in, struct netlink_count *out);
+
 #endif /* PRIV_NETLINK_H */

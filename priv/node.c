@@ -607,7 +607,7 @@ node_offered(struct in_addr v4, const struct in6_addr *by)
 	if (state == NODE_UP && held.v4.s_addr == v4.s_addr)
 		return (0);
 	why = offer_take(v4);
-	log_info("server %s offers %s: %s", log_in6(by), log_in(v4),
+	log_peer("server %s offers %s: %s", log_in6(by), log_in(v4),
 	    why == NULL ? "taken" : why);
 	return (why == NULL ? 0 : -1);
 }
@@ -636,7 +636,7 @@ call_delete(const struct pconn *c, const struct msg_lease_request *req)
 	if (state != NODE_UP || req->v4.s_addr != held.v4.s_addr ||
 	    !IN6_ARE_ADDR_EQUAL(&req->v6, &held.v6))
 		return (STATUS_UNAVAILABLE);
-	log_info("server %s calls: %s is taken back", log_in6(&c->peer),
+	log_peer("server %s calls: %s is taken back", log_in6(&c->peer),
 	    log_in(req->v4));
 	memset(&m, 0, sizeof(m));
 	m.conn = c->ref;

@@ -107,7 +107,7 @@ static void	 node_table(const struct tok *, const struct tok *);
 %token	<tok> ACCEPT ADDRESS ALLOW ANONYMOUS AUTH AUTHFAILURES AUTHTIMEOUT AUTO
 %token	<tok> BPF CALL
 %token	<tok> CONNECT CONNECTIONS CONTROL DEFAULT DEMAND EVENT EXCLUDE FROM HANDSHAKES
-%token	<tok> IDLE IDLETIMEOUT INCLUDE INTERFACE KEEPALIVE KEYTAB
+%token	<tok> IDLE IDLETIMEOUT INCLUDE INTERFACE KEEPALIVE KERNEL KEYTAB
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
 %token	<tok> OFFERS ON PASSWORD PASSWORDS PERSOURCE PLANE POOL PORT PREFIX QUARANTINE
 %token	<tok> REDIRECT REQUESTRATE REQUESTTIMEOUT ROUTE SECRETS SERVER
@@ -152,6 +152,10 @@ global		: CONTROL STRING {
 		| PLANE AUTO {
 			once(0, $1);
 			pc.conf->plane = PLANE_AUTO;
+		}
+		| PLANE KERNEL {
+			once(0, $1);
+			pc.conf->plane = PLANE_KERNEL;
 		}
 		| LIMITS '{' {
 			once(0, $1);
@@ -502,6 +506,7 @@ static const struct keyword {
 	{ "include",		INCLUDE },
 	{ "interface",		INTERFACE },
 	{ "keepalive",		KEEPALIVE },
+	{ "kernel",		KERNEL },
 	{ "keytab",		KEYTAB },
 	{ "leases",		LEASES },
 	{ "lifetime",		LIFETIME },

@@ -12,7 +12,58 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "priv/netlink.h"
 #include "priv/priv.h"
+
+/* Whatever plane it is now: what a killed one of plane kernel left goes on. */
+static void
+clean_kernel(const char *ifname)
+{
+	int r;
+
+	if ((r = netlink_tunnel_clean(ifname)) == -1)
+		log_warn("interface %s, of an earlier dstmd, can not be "
+		    "removed", ifname);
+	else if (r == 1)
+		log_info("interface %s, of an earlier dstmd that was killed, "
+		    "is removed", ifname);
+}
+
+static void
+clean(const struct conf *conf)
+{
+	uint32_t i;
+
+	for (i = 0; i < conf->nteps; i++)
+		if (conf->teps[i].local)
+			clean_kernel(conf->teps[i].ifname);
+	if (conf->roles & ROLE_NODE)
+		clean_kernel(conf->node.ifname);
+}
+
+/*
+ * Asked for by name, it is had or nothing is: another plane would carry other
+ * packets at another speed.
+ */
+static const struct plane *
+choose_kernel(const struct conf *conf)
+{
+	uint32_t i, n = 0;
+
+	for (i = 0; i < conf->nteps; i++)
+		n += conf->teps[i].local != 0;
+	if (n > 1)
+		fatalx("plane kernel carries one TEP of a host, and %u are "
+		    "configured: choose plane tun or bpf", n);
+	if ((conf->roles & ROLE_NODE) && conf->node.idle != 0)
+		fatalx("plane kernel does not see the packets that ask for a "
+		    "lease on demand: choose plane tun or bpf");
+	if (plane_kernel_prepare() == -1)
+		fatalx("plane kernel is not to be had on this host: choose "
+		    "plane tun or bpf");
+	log_info("data plane: kernel");
+	return (&plane_kernel);
+}
 
 #ifdef HAVE_BPF
 #define FAST_MAX	(1U << 20)	/* leases of a TEP, 150 octets each */
@@ -154,6 +205,9 @@ plane_choose(const struct conf *conf)
 {
 	const char *why = "";
 
+	clean(conf);
+	if (conf->plane == PLANE_KERNEL)
+		return (choose_kernel(conf));
 	if (conf->plane == PLANE_TUN) {
 		log_info("data plane: tun");
 		return (&plane_tun);

@@ -147,11 +147,15 @@ log_reply(const struct msg_lease_reply *r)
 
 	if (r->op == OP_SYNC || c->caller)
 		return;		/* tep_sync, node_call have said it */
-	if (r->status == STATUS_OK)
+	/* Who had which address when: no line of that is left out. */
+	if (r->status == STATUS_OK && r->op != OP_INFO)
 		log_info("%s: %s %s, node %s, %u s", c->name, op,
 		    log_in(r->v4), log_in6(&r->v6), r->lifetime);
+	else if (r->status == STATUS_OK)
+		log_peer("%s: %s %s, node %s, %u s", c->name, op,
+		    log_in(r->v4), log_in6(&r->v6), r->lifetime);
 	else
-		log_info("%s at %s: %s refused with %u", c->name,
+		log_peer("%s at %s: %s refused with %u", c->name,
 		    log_in6(&c->peer), op, r->status);
 }
 

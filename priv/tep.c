@@ -18,6 +18,7 @@
 #define TEP_ENTRY_MAX	(1 << 20)
 #define REOPEN_MS	1000		/* after an interface was removed */
 #define REOPEN_AGAIN	10000
+#define METRIC_LAST	UINT32_MAX
 
 struct tep_entry {
 	RB_ENTRY(tep_entry)	 by_v4;
@@ -120,12 +121,19 @@ tep_mtu(const struct conf_tep *tep)
 	return (mtu - OUTER_OVERHEAD);
 }
 
+/*
+ * Plane kernel has a route of each lease, of any metric, which is to come
+ * before that of a range of one address.
+ */
 static int
 route_into(const struct conf_tep *tep, struct in_addr dst, int plen)
 {
 	struct in_addr none = { 0 };
+	uint32_t metric = 0;
 
-	if (netlink_route_add(tep->ifname, dst, plen, none, 0, 0) == 0)
+	if (plen == 32 && strcmp(priv.plane->name, "kernel") == 0)
+		metric = METRIC_LAST;
+	if (netlink_route_add(tep->ifname, dst, plen, none, metric, 0) == 0)
 		return (0);
 	if (errno == EEXIST)
 		log_warnx("TEP %s: there is another route of %s/%d, which is "
@@ -455,7 +463,7 @@ tep_request(struct pconn *c, const struct msg_lease_request *req)
 	if (req->op == OP_DELETE && req->has_v4 && e == NULL)
 		server_reply(req, STATUS_OK, &r);	/* it is not here */
 	else if (!req->has_v4 || !peer_may_map(c->tep, c->server, req->v4)) {
-		log_warnx("server %s may not map %s here", c->name,
+		log_peer("server %s may not map %s here", c->name,
 		    log_in(req->v4));
 		server_reply(req, STATUS_IPV4, NULL);
 	} else if (!in6_usable(&req->v6) || tep_is_own(&req->v6))

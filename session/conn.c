@@ -20,7 +20,6 @@
 #include "session/session-int.h"
 
 #define DRAIN_MAX	(256 * 1024)	/* octets read while lingering */
-#define LOG_RATE	100		/* lines a second about peers */
 /* s: a peer that vanished is missed. A TEP's sooner: nodes wait for it. */
 #define ALIVE_ACCEPTED	300
 #define ALIVE_DIALLED	30
@@ -37,30 +36,18 @@ static uint32_t		 free_slots[CONN_MAX], nfree, nslots;
 void
 conn_log(const struct conn *c, const char *fmt, ...)
 {
-	static int64_t second;
-	static uint32_t lines;
-	int64_t now = now_ms() / 1000;
 	char text[256];
 	va_list ap;
 
-	if (now != second) {
-		if (lines > LOG_RATE)
-			log_warnx("%u more lines about peers, not written",
-			    lines - LOG_RATE);
-		second = now;
-		lines = 0;
-	}
-	if (++lines > LOG_RATE)
-		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	if (c == NULL)
-		log_info("%s", text);
+		log_peer("%s", text);
 	else if (c->name[0] == '\0')
-		log_info("%s: %s", log_in6(&c->peer), text);
+		log_peer("%s: %s", log_in6(&c->peer), text);
 	else
-		log_info("%s (%s): %s", c->name, log_in6(&c->peer), text);
+		log_peer("%s (%s): %s", c->name, log_in6(&c->peer), text);
 }
 
 /*

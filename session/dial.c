@@ -140,7 +140,7 @@ read_capability(struct conn *c, const uint8_t *line, size_t len)
 	strlcpy(ms.name, c->name, sizeof(ms.name));
 	c->state = ST_LOGIN;
 	conn_write(c, buf, (size_t)n);
-	msg_put(session.auth, MSG_AUTH_START, &ms, sizeof(ms));
+	ask_auth(c, MSG_AUTH_START, &ms, sizeof(ms), NULL, 0);
 }
 
 static void
@@ -197,7 +197,7 @@ login_blob(struct conn *c, const uint8_t *line, size_t len)
 	memset(&ms, 0, sizeof(ms));
 	ms.conn = c->ref;
 	c->stepping = 1;
-	msg_send(session.auth, MSG_AUTH_STEP, -1, &ms, sizeof(ms), blob, n);
+	ask_auth(c, MSG_AUTH_STEP, &ms, sizeof(ms), blob, n);
 }
 
 static void
@@ -271,8 +271,7 @@ dial_parsed(struct conn *c, const struct msg_parsed *mp)
 		return;
 	c->in_parser--;
 	if (!mp->ok) {
-		log_warnx("%s sends a bad message: %s", log_in6(&c->peer),
-		    mp->text);
+		conn_log(c, "sends a bad message: %s", mp->text);
 		dial_fail(c, "a bad message");
 		return;
 	}

@@ -8,6 +8,7 @@
 #define LINGER_MS	2000
 #define PARTIAL_MS	30000
 #define STOP_MS		3000
+#define PARSE_MAX	2048
 #define NRULES(r)	(sizeof(r) / sizeof((r)[0]))
 
 struct session		 session;
@@ -30,6 +31,7 @@ auth_next(struct msglink *l, struct msg *m)
 
 	(void)l;
 	memcpy(&mn, m->data, sizeof(mn));
+	ask_answered(mn.conn);
 	if ((c = conn_find(mn.conn)) == NULL)
 		return;
 	if (c->kind == CONN_ACCEPTED)
@@ -64,7 +66,7 @@ replace(enum proc_id peer, uint32_t life)
 	msg_put(session.priv, MSG_REPLACE, &m, sizeof(m));
 }
 
-static void
+void
 auth_closed(struct msglink *l, const char *reason)
 {
 	if (reason != NULL)
@@ -73,6 +75,7 @@ auth_closed(struct msglink *l, const char *reason)
 	if (l != session.auth)
 		return;
 	session.auth = NULL;
+	ask_forget();
 	replace(PROC_AUTH, session.auth_life);
 	conn_each(auth_lost);
 }
@@ -272,6 +275,7 @@ session_init(struct event_base *base, int fd)
 	session.partial_ms = PARTIAL_MS;
 	session.suspend_ms = SUSPEND_TICK;
 	session.stop_ms = STOP_MS;
+	session.parse_max = PARSE_MAX;
 	session.priv = msglink_new(base, fd, PROC_PRIV, priv_rules,
 	    NRULES(priv_rules), proc_closed, NULL);
 	msglink_on_drained(session.priv, drained);

@@ -435,7 +435,7 @@ node_deleted(struct conn *c, const struct tsp_tunnel *t)
 {
 	if ((t->client.flags & EP_V4) == 0 || !node.held ||
 	    t->client.v4.s_addr != node.v4.s_addr) {
-		log_warnx("%s deletes what is not ours", server_name());
+		log_peer("%s deletes what is not ours", server_name());
 		return;
 	}
 	node_send(c, ACTION_INFO);

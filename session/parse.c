@@ -12,8 +12,6 @@
 #include "session/session-int.h"
 
 #define WINDOW		64		/* with the parser at a time */
-#define WAIT_HIGH	2048		/* messages: read no more */
-#define WAIT_LOW	1024		/* read again */
 
 struct waiting {
 	TAILQ_ENTRY(waiting)	 entry;
@@ -28,41 +26,25 @@ static struct waitings	 queue = TAILQ_HEAD_INITIALIZER(queue);
 static uint32_t		 nsent, nqueued;
 static uint32_t		 suspects;	/* were sent when a parser died */
 static int		 full;
-static struct event	*watch;		/* the oldest waits too long */
-static int64_t		 since;		/* that it is the oldest, ms */
-
-/* Half of the time in which the request must be answered. */
-static int64_t
-patience(void)
-{
-	return ((int64_t)session.conf.request_timeout * 500);
-}
 
 /* A parser that is stuck with a message would be so for ever. */
 static void
-on_watch(evutil_socket_t fd, short what, void *arg)
+late(void)
 {
-	(void)fd;
-	(void)what;
-	(void)arg;
-	if (session.parser == NULL || TAILQ_EMPTY(&sent))
-		return;
-	if (now_ms() - since < patience())
-		timer_set(watch, since + patience() - now_ms());
-	else
-		parser_closed(session.parser, "it does not answer");
+	parser_closed(session.parser, "it does not answer");
 }
 
-/* There is another oldest one. */
+static struct watch	 watch = { .late = late };
+
+/* Half of the time in which the request must be answered. */
 static void
 wait_anew(void)
 {
-	since = now_ms();
-	if (watch == NULL && (watch = evtimer_new(session.base, on_watch,
-	    NULL)) == NULL)
-		fatalx("evtimer_new");
-	if (!evtimer_pending(watch, NULL))
-		timer_set(watch, patience());
+	if (TAILQ_EMPTY(&sent))
+		watch_end(&watch);
+	else
+		watch_anew(&watch,
+		    (int64_t)session.conf.request_timeout * 500);
 }
 
 static void
@@ -73,18 +55,17 @@ push(void)
 
 	while (session.parser != NULL && nsent < window &&
 	    (w = TAILQ_FIRST(&queue)) != NULL) {
-		if (nsent == 0)
-			wait_anew();
 		TAILQ_REMOVE(&queue, w, entry);
 		nqueued--;
 		TAILQ_INSERT_TAIL(&sent, w, entry);
-		nsent++;
+		if (nsent++ == 0)
+			wait_anew();
 		msg_send(session.parser, MSG_PARSE, -1, &w->head,
 		    sizeof(w->head), w->xml, w->len);
 	}
-	if (nqueued >= WAIT_HIGH)
+	if (nqueued >= session.parse_max)
 		full = 1;
-	else if (full && nqueued <= WAIT_LOW) {
+	else if (full && nqueued <= session.parse_max / 2) {
 		full = 0;
 		serve_resume();
 	}
@@ -160,7 +141,7 @@ convict(struct waiting *w)
 	sent_done(w);
 	if (c == NULL || c->state == ST_LINGER)
 		return;
-	log_warnx("the parser failed at a message of %s", log_in6(&c->peer));
+	conn_log(c, "the parser failed at its message");
 	if (c->kind == CONN_ACCEPTED)
 		request_lost(c, seq);
 	else
@@ -182,6 +163,7 @@ parse_lost(void)
 		TAILQ_INSERT_HEAD(&queue, w, entry);
 		nqueued++;
 	}
+	wait_anew();
 }
 
 /* A new parser is there. */

@@ -252,8 +252,8 @@ request_timeout(struct conn *c)
 	if (status == STATUS_FORMAT)
 		conn_log(c, "the rest of a message does not come: closed");
 	else if (!TAILQ_EMPTY(&c->requests))
-		log_warnx("%s (%s): its request was not answered in %u s",
-		    c->name, log_in6(&c->peer), session.conf.request_timeout);
+		conn_log(c, "its request was not answered in %u s",
+		    session.conf.request_timeout);
 	else
 		conn_log(c, "idle: closed");
 	request_end(c, status);

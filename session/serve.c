@@ -297,7 +297,10 @@ serve_ready(struct conn *c, int ok)
 	ms.ends.to = c->local;
 	c->stepping = ms.has_blob != 0;
 	c->state = ST_SASL;
-	msg_put(session.auth, MSG_AUTH_START, &ms, sizeof(ms));
+	if (ms.has_blob)
+		ask_auth(c, MSG_AUTH_START, &ms, sizeof(ms), NULL, 0);
+	else
+		msg_put(session.auth, MSG_AUTH_START, &ms, sizeof(ms));
 	conn_input(c);
 }
 
@@ -314,8 +317,7 @@ read_blob(struct conn *c, const uint8_t *line, size_t len)
 		memset(&ms, 0, sizeof(ms));
 		ms.conn = c->ref;
 		c->stepping = 1;
-		msg_send(session.auth, MSG_AUTH_STEP, -1, &ms, sizeof(ms),
-		    blob, n);
+		ask_auth(c, MSG_AUTH_STEP, &ms, sizeof(ms), blob, n);
 	}
 	explicit_bzero(blob, sizeof(blob));
 }

@@ -130,6 +130,8 @@ struct session {
 	int64_t			 partial_ms;	/* for the rest of a frame */
 	int64_t			 suspend_ms;	/* between looks at the clock */
 	int64_t			 stop_ms;	/* for a lease to be given back */
+	uint32_t		 parse_max;	/* messages that wait for the
+						 * parser: read no more */
 };
 extern struct session	 session;
 
@@ -174,8 +176,7 @@ void		 conn_stop(struct conn *, int);	/* 1: do not read */
 void		 conn_input(struct conn *);	/* look at the buffer again */
 void		 conn_each(void (*)(struct conn *));
 /*
- * A log line about what a peer did: "name (address): text". So many a
- * second, whatever the peers do.
+ * A log line about what a peer did: "name (address): text" (log_peer).
  */
 void		 conn_log(const struct conn *, const char *, ...)
 		    __attribute__((__format__ (printf, 2, 3)));
@@ -262,6 +263,34 @@ void		 parse_lost(void);
 /* In link.c: this parser is not used any more, for that reason. */
 void		 parser_closed(struct msglink *, const char *);
 void		 parse_resume(void);
+
+/* ask.c */
+
+/*
+ * Sends auth a message that it answers by MSG_AUTH_NEXT: for which it has half
+ * of a login's time, or it is replaced.
+ */
+void		 ask_auth(struct conn *, uint32_t, const void *, size_t,
+		    const void *, size_t);
+void		 ask_answered(struct conn_ref);
+void		 ask_forget(void);	/* that auth is gone */
+/* In link.c: this auth is not used any more, for that reason. */
+void		 auth_closed(struct msglink *, const char *);
+
+/* watch.c */
+
+/*
+ * The oldest of what a helper was asked: when it has waited so many ms, late()
+ * is called, once. Not where there is another oldest meanwhile (watch_anew),
+ * or none (watch_end).
+ */
+struct watch {
+	void			(*late)(void);
+	int64_t			 due;		/* now_ms; 0: none waits */
+	struct event		*timer;
+};
+void		 watch_anew(struct watch *, int64_t);
+void		 watch_end(struct watch *);
 
 /* dial.c */
 struct conn	*dial(enum conn_kind, uint32_t, uint32_t, uint32_t,

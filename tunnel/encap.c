@@ -7,67 +7,29 @@
 
 #include "tunnel/tunnel.h"
 
-#define IPV4_MIN	20
-#define FRAGMENT	0x3fff	/* more fragments, or an offset */
-#define OFFSET		0x1fff	/* of a fragment */
 #define FIRST_MULTICAST	224	/* and the broadcast, 255 */
-#define ICMP		1
 #define ICMP_ECHOREPLY	0	/* RFC 792 */
 #define ICMP_UNREACH	3
 #define ICMP_QUENCH	4
 #define ICMP_REDIRECT	5
 #define ICMP_TIMXCEED	11
 #define ICMP_PARAMPROB	12
-#define TCP		6
-#define TCP_MIN		20
-#define FLAG_SYN	0x02
-#define FLAG_RST	0x04
-#define OPT_END		0
-#define OPT_NOP		1
-#define OPT_MSS		2
 #define MSS_LEAST	64
 #define ECN_MASK	3
 #define ECN_NOT		0
 #define ECN_ECT1	1
 #define ECN_CE		3
 
-static uint16_t
-get16(const uint8_t *p)
-{
-	return ((uint16_t)(p[0] << 8 | p[1]));
-}
-
-static void
-put16(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-/* RFC 1624: the checksum at sum after a word changed from old to new. */
-static void
-fix_sum(uint8_t *sum, uint16_t old, uint16_t new)
-{
-	uint32_t v;
-
-	v = (uint16_t)~get16(sum);
-	v += (uint16_t)~old;
-	v += new;
-	v = (v & 0xffff) + (v >> 16);
-	v = (v & 0xffff) + (v >> 16);
-	put16(sum, (uint16_t)~v);
-}
-
 size_t
 ipv4_check(const uint8_t *p, size_t len)
 {
 	size_t header, total;
 
-	if (len < IPV4_MIN || p[0] >> 4 != 4)
+	if (len < IPV4_HEADER || p[0] >> 4 != 4)
 		return (0);
 	header = (size_t)(p[0] & 15) * 4;
 	total = get16(p + 2);
-	if (header < IPV4_MIN || total < header || total > len)
+	if (header < IPV4_HEADER || total < header || total > len)
 		return (0);
 	return (total);
 }
@@ -78,18 +40,18 @@ find_mss(uint8_t *tcp, size_t len)
 {
 	size_t i, end = (size_t)(tcp[12] >> 4) * 4;
 
-	if (end < TCP_MIN || end > len)
+	if (end < TCP_HEADER || end > len)
 		return (NULL);
-	for (i = TCP_MIN; i < end;) {
-		if (tcp[i] == OPT_END)
+	for (i = TCP_HEADER; i < end;) {
+		if (tcp[i] == TCP_OPT_END)
 			return (NULL);
-		if (tcp[i] == OPT_NOP) {
+		if (tcp[i] == TCP_OPT_NOP) {
 			i++;
 			continue;
 		}
 		if (i + 1 >= end || tcp[i + 1] < 2 || i + tcp[i + 1] > end)
 			return (NULL);
-		if (tcp[i] == OPT_MSS)
+		if (tcp[i] == TCP_OPT_MSS)
 			return (tcp[i + 1] == 4 ? tcp + i + 2 : NULL);
 		i += tcp[i + 1];
 	}
@@ -103,30 +65,31 @@ ipv4_clamp_mss(uint8_t *p, size_t len, uint32_t mtu)
 	uint16_t old, new, a, b;
 	size_t header;
 
-	if (len < IPV4_MIN || p[9] != TCP || (get16(p + 6) & FRAGMENT) != 0 ||
-	    mtu < IPV4_MIN + TCP_MIN + MSS_LEAST)
+	if (len < IPV4_HEADER || p[9] != IPPROTO_TCP ||
+	    (get16(p + 6) & IPV4_FRAGMENT) != 0 ||
+	    mtu < IPV4_HEADER + TCP_HEADER + MSS_LEAST)
 		return;
 	header = (size_t)(p[0] & 15) * 4;
 	tcp = p + header;
-	if (header < IPV4_MIN || len < header + TCP_MIN ||
-	    (tcp[13] & FLAG_SYN) == 0)
+	if (header < IPV4_HEADER || len < header + TCP_HEADER ||
+	    (tcp[13] & TCP_SYN) == 0)
 		return;
 	if ((mss = find_mss(tcp, len - header)) == NULL)
 		return;
 	old = get16(mss);
-	mtu -= IPV4_MIN + TCP_MIN;
+	mtu -= IPV4_HEADER + TCP_HEADER;
 	new = (uint16_t)(mtu > 0xffff ? 0xffff : mtu);
 	if (old <= new)
 		return;
 	put16(mss, new);
 	if ((mss - tcp) % 2 == 0) {
-		fix_sum(tcp + 16, old, new);
+		sum_fix(tcp + 16, old, new);
 		return;
 	}
 	/* At an odd offset its octets are in two words of the sum. */
 	a = (uint16_t)(old << 8 | old >> 8);
 	b = (uint16_t)(new << 8 | new >> 8);
-	fix_sum(tcp + 16, a, b);
+	sum_fix(tcp + 16, a, b);
 }
 
 /* What one host says of another's packet, or to whoever asks. */
@@ -153,11 +116,11 @@ ipv4_is_demand(const uint8_t *p, size_t len)
 
 	if (p[16] >= FIRST_MULTICAST)
 		return (0);
-	if (get16(p + 6) & OFFSET)	/* its first fragment was judged */
+	if (get16(p + 6) & IPV4_OFFSET)	/* its first fragment was judged */
 		return (0);
-	if (p[9] == TCP && len >= header + TCP_MIN)
-		return ((p[header + 13] & FLAG_RST) == 0);
-	if (p[9] == ICMP && len > header)
+	if (p[9] == IPPROTO_TCP && len >= header + TCP_HEADER)
+		return ((p[header + 13] & TCP_RST) == 0);
+	if (p[9] == IPPROTO_ICMP && len > header)
 		return (!icmp_answers(p[header]));
 	return (1);
 }
@@ -174,7 +137,7 @@ ecn_decap(uint8_t *p, size_t len, uint8_t outer)
 	uint8_t inner, tos;
 	uint16_t old;
 
-	if (len < IPV4_MIN)
+	if (len < IPV4_HEADER)
 		return (-1);
 	tos = p[1];
 	inner = tos & ECN_MASK;
@@ -190,7 +153,7 @@ ecn_decap(uint8_t *p, size_t len, uint8_t outer)
 	if (tos != p[1]) {
 		old = get16(p);
 		p[1] = tos;
-		fix_sum(p + 10, old, get16(p));
+		sum_fix(p + 10, old, get16(p));
 	}
 	return (0);
 }

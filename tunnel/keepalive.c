@@ -10,28 +10,10 @@
 
 #include "tunnel/tunnel.h"
 
-#define HEADER		20
-#define ICMP		1
 #define ECHO_REPLY	0
 #define ECHO_REQUEST	8
 #define TTL		64
 #define TRIES		3	/* without an answer, then it is dead */
-
-/* RFC 1071, of an even number of octets. */
-static void
-put_sum(uint8_t *at, const uint8_t *p, size_t len)
-{
-	uint32_t v = 0;
-	size_t i;
-
-	for (i = 0; i < len; i += 2)
-		v += (uint32_t)(p[i] << 8 | p[i + 1]);
-	while (v >> 16)
-		v = (v & 0xffff) + (v >> 16);
-	v = ~v;
-	at[0] = (uint8_t)(v >> 8);
-	at[1] = (uint8_t)v;
-}
 
 void
 keepalive_start(struct keepalive *k, const struct msg_tunnel_keepalive *m)
@@ -49,20 +31,21 @@ keepalive_packet(struct keepalive *k, uint8_t *p)
 {
 	k->seq++;
 	memset(p, 0, KEEPALIVE_SIZE);
-	p[0] = 4 << 4 | HEADER / 4;
+	p[0] = 4 << 4 | IPV4_HEADER / 4;
 	p[3] = KEEPALIVE_SIZE;
 	p[6] = 0x40;		/* don't fragment */
 	p[8] = TTL;
-	p[9] = ICMP;
+	p[9] = IPPROTO_ICMP;
 	memcpy(p + 12, &k->v4, 4);
 	memcpy(p + 16, &k->tep4, 4);
-	put_sum(p + 10, p, HEADER);
-	p[HEADER] = ECHO_REQUEST;
-	p[HEADER + 6] = (uint8_t)(k->seq >> 8);
-	p[HEADER + 7] = (uint8_t)k->seq;
-	memcpy(p + HEADER + 4, k->cookie, 2);
-	memcpy(p + HEADER + 8, k->cookie + 2, sizeof(k->cookie) - 2);
-	put_sum(p + HEADER + 2, p + HEADER, KEEPALIVE_SIZE - HEADER);
+	sum_ipv4(p);
+	p[IPV4_HEADER] = ECHO_REQUEST;
+	p[IPV4_HEADER + 6] = (uint8_t)(k->seq >> 8);
+	p[IPV4_HEADER + 7] = (uint8_t)k->seq;
+	memcpy(p + IPV4_HEADER + 4, k->cookie, 2);
+	memcpy(p + IPV4_HEADER + 8, k->cookie + 2, sizeof(k->cookie) - 2);
+	put16(p + IPV4_HEADER + 2, (uint16_t)~sum_of(p + IPV4_HEADER,
+	    KEEPALIVE_SIZE - IPV4_HEADER, 0));
 	return (KEEPALIVE_SIZE);
 }
 
@@ -70,10 +53,10 @@ int
 keepalive_is_answer(const struct keepalive *k, const uint8_t *p, size_t len)
 {
 	return (k->interval_ms != 0 && len == KEEPALIVE_SIZE &&
-	    p[0] == (4 << 4 | HEADER / 4) && p[9] == ICMP &&
-	    p[HEADER] == ECHO_REPLY && memcmp(p + 12, &k->tep4, 4) == 0 &&
-	    memcmp(p + HEADER + 4, k->cookie, 2) == 0 &&
-	    memcmp(p + HEADER + 8, k->cookie + 2,
+	    p[0] == (4 << 4 | IPV4_HEADER / 4) && p[9] == IPPROTO_ICMP &&
+	    p[IPV4_HEADER] == ECHO_REPLY && memcmp(p + 12, &k->tep4, 4) == 0 &&
+	    memcmp(p + IPV4_HEADER + 4, k->cookie, 2) == 0 &&
+	    memcmp(p + IPV4_HEADER + 8, k->cookie + 2,
 	    sizeof(k->cookie) - 2) == 0);
 }
 

@@ -37,6 +37,7 @@
 #include "tunnel/tunnel.h"
 
 #define CPUS_MAX	1024
+#define PROBE_SIZE	(14 + OUTER_OVERHEAD + 60)
 #define MS		1000000		/* ns */
 
 extern const uint8_t	 plane_bpf_object[], plane_bpf_object_end[];
@@ -93,8 +94,8 @@ static const char *const maps[] = { "leases", "slots", "state", "drops" };
 /* The programs count by these numbers. */
 _Static_assert(DROP_INNER_SOURCE == 0 && DROP_OUTER_SOURCE == 1 &&
     DROP_NO_LEASE == 2 && DROP_MALFORMED == 3 && DROP_ECN == 4 &&
-    DROP_QUEUE == 5 && DROP_EXPIRED == 6 && DROP_MARTIAN == 7 &&
-    DROP_NREASON == 8, "4over6.bpf.c");
+    DROP_QUEUE == 5 && DROP_EXPIRED == 6 && DROP_MARTIAN == 7,
+    "4over6.bpf.c");
 
 static int
 lease_cmp(const struct lease *a, const struct lease *b)
@@ -151,7 +152,7 @@ maps_fit(const struct bpfdev *b, const int *fds, uint32_t max, int ifindex)
 	struct bpf_map_info is;
 	struct bpf_state state;
 	const struct bpf_map *want;
-	uint32_t len, room[NMAPS], zero = 0;
+	uint32_t len, room[NMAPS], made[NMAPS], zero = 0;
 	size_t i;
 
 	for (i = 0; i < NMAPS; i++) {
@@ -166,8 +167,9 @@ maps_fit(const struct bpfdev *b, const int *fds, uint32_t max, int ifindex)
 		    is.value_size != bpf_map__value_size(want))
 			return (0);
 		room[i] = is.max_entries;
+		made[i] = bpf_map__max_entries(want);
 	}
-	return (room[0] >= max && room[0] == room[1] && room[3] == DROP_NREASON &&
+	return (room[0] >= max && room[0] == room[1] && room[3] == made[3] &&
 	    bpf_map_lookup_elem(fds[2], &zero, &state) == 0 &&
 	    state.version == BPF_LAYOUT && state.ifindex == (uint32_t)ifindex);
 }
@@ -204,6 +206,28 @@ pin_maps(const struct bpfdev *b)
 	return (1);
 }
 
+/* Does this kernel do what the programs ask of it? 1 or 0. */
+static int
+probe(const struct bpfdev *b)
+{
+	uint8_t packet[PROBE_SIZE] = { 0 };
+
+	DECLARE_LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = packet,
+	    .data_size_in = sizeof(packet));
+
+	packet[12] = 0x86;		/* Ethernet, IPv6, IPv4, nothing */
+	packet[13] = 0xdd;
+	packet[14] = 6 << 4;
+	packet[14 + 6] = IPPROTO_IPIP;
+	packet[14 + OUTER_OVERHEAD] = 4 << 4 | 5;
+	if (bpf_prog_test_run_opts(prog_fd(b, "dstmd_probe"), &run) != 0) {
+		log_debug("plane bpf: a run of its probe: %s",
+		    strerror(errno));
+		return (0);
+	}
+	return (run.retval == 0);
+}
+
 static int
 load(struct bpfdev *b, uint32_t max)
 {
@@ -227,6 +251,10 @@ load(struct bpfdev *b, uint32_t max)
 		return (-1);
 	if (bpf_object__load(b->object) != 0)
 		return (-1);
+	if (!probe(b)) {
+		errno = EOPNOTSUPP;
+		return (-1);
+	}
 	b->nslots = bpf_map__max_entries(slots);
 	b->out = prog_fd(b, "dstmd_out");
 	b->in_ether = prog_fd(b, "dstmd_in_ether");
@@ -293,8 +321,9 @@ plane_bpf_prepare(uint32_t dev, uint32_t max, const char *ifname,
 	}
 	if (ncpus <= 0 || ncpus > CPUS_MAX || load(b, max) == -1) {
 		*why = errno == EPERM || errno == EACCES ?
-		    "it is not allowed here (CAP_BPF)" :
-		    "this kernel does not take its programs";
+		    "it is not allowed here (CAP_BPF)" : errno == EOPNOTSUPP ?
+		    "this kernel lacks what its programs need (Linux 6.3 has "
+		    "it)" : "this kernel does not take its programs";
 		bpf_object__close(b->object);
 		b->object = NULL;
 		return (-1);

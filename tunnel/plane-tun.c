@@ -28,6 +28,11 @@
 #include "priv/netlink.h"
 #include "tunnel/tunnel.h"
 
+#ifndef TUN_F_USO4		/* Linux 6.2; it takes both or none */
+#define TUN_F_USO4	0x20
+#define TUN_F_USO6	0x40
+#endif
+
 #define SOCK_BUFFER	(4 * 1024 * 1024)
 #define BUSY_TRIES	25		/* of BUSY_MS each */
 #define BUSY_MS		20
@@ -284,6 +289,26 @@ set_iff(int fd, struct ifreq *ifr)
 	return (-1);
 }
 
+/*
+ * What the tunnel process does of a network card's work, so that the host's
+ * kernel gives it packets of many segments. Older kernels know fewer. With
+ * none it sends what it always did, behind an offload header that is 0.
+ */
+static void
+set_offload(int fd)
+{
+	static const unsigned int offers[] = {
+		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO_ECN | TUN_F_USO4 |
+		    TUN_F_USO6,
+		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO_ECN,
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(offers) / sizeof(offers[0]); i++)
+		if (ioctl(fd, TUNSETOFFLOAD, offers[i]) == 0)
+			return;
+}
+
 static int
 open_tun(const char *ifname, int left)
 {
@@ -297,10 +322,12 @@ open_tun(const char *ifname, int left)
 	}
 	memset(&ifr, 0, sizeof(ifr));
 	strlcpy(ifr.ifr_name, ifname, sizeof(ifr.ifr_name));
-	ifr.ifr_flags = (short)(IFF_TUN | IFF_NO_PI |
+	ifr.ifr_flags = (short)(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR |
 	    (left ? 0 : IFF_TUN_EXCL));
-	if (set_iff(fd, &ifr) == 0)
+	if (set_iff(fd, &ifr) == 0) {
+		set_offload(fd);
 		return (fd);
+	}
 	if (errno == EBUSY)
 		log_warnx("interface %s is there already: remove it, or "
 		    "configure another name", ifname);

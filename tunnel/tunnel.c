@@ -6,6 +6,10 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <linux/errqueue.h>
+#include <linux/virtio_net.h>
+#include <netinet/icmp6.h>
+
 #include <event2/event.h>
 
 #include <errno.h>
@@ -19,6 +23,12 @@
 #define BATCH		64	/* packets of one device, then others */
 #define PACKET_MAX	65536
 #define STRIDE		(PACKET_MAX + 320)	/* not all in one cache set */
+#define SEGMENTS	128	/* sent by one call */
+#define FRAME_MAX	(VNET_HEADER + PACKET_MAX)
+#define FRAMES		(5 * FRAME_MAX)	/* octets: many small, or a few */
+#define FRAME_ALIGN	64
+#define TOO_BIG_BURST	50	/* as Linux: net.ipv4.icmp_msgs_burst */
+#define TOO_BIG_RATE	1000	/* a second: net.ipv4.icmp_msgs_per_sec */
 #define PAGE_MAX	256
 #define SAY_MS		1000	/* between two words of a device's use */
 #define KEEPALIVE_FIRST_MS 100	/* the socket comes behind the entries */
@@ -31,6 +41,7 @@ struct device {
 	uint64_t		 drops[DROP_NREASON];
 	int			 used;	/* in this batch */
 	int64_t			 said;	/* that it is, ms */
+	struct bucket		 too_big;	/* what we say of packets */
 	struct keepalive	 keepalive;
 	struct event		*ev_keepalive;
 };
@@ -44,38 +55,59 @@ union control {
  * One batch in each direction, shared by all devices: the loop has one
  * thread, and a batch ends with the callback that began it.
  */
-struct batch {
+struct batch_in {
 	uint8_t			 packets[BATCH][STRIDE];
 	struct mmsghdr		 msgs[BATCH];
 	struct iovec		 iovs[BATCH];
 	struct sockaddr_in6	 names[BATCH];
 	union control		 controls[BATCH];
-	struct tunnel_entry	*entries[BATCH];	/* out */
+	struct gro		 gro;
+};
+
+/* What was read from the host, and the packets that are made of it. */
+struct batch_out {
+	uint8_t			 frames[FRAMES];
+	size_t			 used;		/* octets of frames */
+	uint8_t			 headers[SEGMENTS][GSO_HEADER_MAX];
+	unsigned int		 n;
+	struct mmsghdr		 msgs[SEGMENTS];
+	struct iovec		 iovs[SEGMENTS][2];
+	struct sockaddr_in6	 names[SEGMENTS];
+	union control		 controls[SEGMENTS];
+	struct tunnel_entry	*entries[SEGMENTS];
 };
 
 static struct event_base	*base;
 static struct msglink		*parent;
 static struct device		 devices[TUNNEL_DEV_MAX];
-static struct batch		 out, in;
+static struct batch_out		 out;
+static struct batch_in		 in;
 static int64_t			 batch_ms;	/* when the batch began */
 
+_Static_assert(BATCH <= GRO_MAX, "a batch is more than gro.c takes");
+
 static void
-batch_init(struct batch *b)
+batch_init(void)
 {
 	struct msghdr *mh;
 	int i;
 
 	for (i = 0; i < BATCH; i++) {
-		mh = &b->msgs[i].msg_hdr;
-		b->names[i].sin6_family = AF_INET6;
-		b->iovs[i].iov_base = b->packets[i];
-		b->iovs[i].iov_len = PACKET_MAX;
-		mh->msg_name = &b->names[i];
-		mh->msg_namelen = sizeof(b->names[i]);
-		mh->msg_iov = &b->iovs[i];
+		mh = &in.msgs[i].msg_hdr;
+		in.iovs[i].iov_base = in.packets[i];
+		in.iovs[i].iov_len = PACKET_MAX;
+		mh->msg_name = &in.names[i];
+		mh->msg_iov = &in.iovs[i];
 		mh->msg_iovlen = 1;
-		mh->msg_control = &b->controls[i];
-		mh->msg_controllen = sizeof(b->controls[i].buf);
+		mh->msg_control = &in.controls[i];
+	}
+	for (i = 0; i < SEGMENTS; i++) {
+		mh = &out.msgs[i].msg_hdr;
+		out.names[i].sin6_family = AF_INET6;
+		mh->msg_name = &out.names[i];
+		mh->msg_namelen = sizeof(out.names[i]);
+		mh->msg_iov = out.iovs[i];
+		mh->msg_control = &out.controls[i];
 	}
 }
 
@@ -88,70 +120,151 @@ addr_at(const uint8_t *p)
 	return (a);
 }
 
+/* The lease that a packet into the tunnel belongs to; NULL: none. */
+static struct tunnel_entry *
+entry_of(const struct device *d, const uint8_t *p)
+{
+	/* A node sends with its own address, a TEP to a node's. */
+	return (tunnel_map_find(d->map,
+	    addr_at(p + (d->conf.is_node ? 12 : 16))));
+}
+
+/* The largest inner packet that the path to e takes, as far as we know. */
+static uint32_t
+entry_mtu(const struct device *d, struct tunnel_entry *e)
+{
+	return (e->pmtu == 0 ? d->conf.mtu :
+	    pmtu_inner(e, d->conf.mtu, batch_ms));
+}
+
 /*
- * What ICMPv6 said of packets that we sent. The socket asks for it
- * (IPV6_RECVERR), as only then the kernel learns a smaller path MTU by a raw
- * socket. Nothing is in it for us, but it takes of the receive buffer.
+ * What ICMPv6 says of packets that we sent
+ */
+
+/*
+ * Packet Too Big about a packet of which this is the begin: who sends it
+ * must know which lease's packets go to that far end.
  */
 static void
-drain_errors(const struct device *d)
+too_big_in(struct device *d, const struct in6_addr *to, const uint8_t *p,
+    uint32_t mtu)
 {
+	struct tunnel_entry *e;
+
+	if (p[0] >> 4 == 4 && (e = entry_of(d, p)) != NULL &&
+	    IN6_ARE_ADDR_EQUAL(&e->v6, to) &&
+	    pmtu_learn(e, mtu, get16(p + 2), now_ms()))
+		log_debug("path to %s takes %u octets", log_in6(to), mtu);
+}
+
+/* 0: there is none. */
+static int
+read_error(struct device *d)
+{
+	union {
+		struct cmsghdr	 align;
+		uint8_t		 buf[512];
+	} control;
+	struct sock_extended_err ee;
+	struct sockaddr_in6 to;
+	uint8_t quote[IPV4_HEADER];
+	struct iovec iov = { quote, sizeof(quote) };
 	struct msghdr mh;
+	struct cmsghdr *c;
+
+	memset(&mh, 0, sizeof(mh));
+	mh.msg_name = &to;
+	mh.msg_namelen = sizeof(to);
+	mh.msg_iov = &iov;
+	mh.msg_iovlen = 1;
+	mh.msg_control = &control;
+	mh.msg_controllen = sizeof(control);
+	switch (recvmsg(d->sock, &mh, MSG_ERRQUEUE | MSG_DONTWAIT)) {
+	case -1:
+		return (0);
+	case sizeof(quote):
+		break;
+	default:
+		return (1);
+	}
+	for (c = CMSG_FIRSTHDR(&mh); c != NULL; c = CMSG_NXTHDR(&mh, c)) {
+		if (c->cmsg_level != IPPROTO_IPV6 ||
+		    c->cmsg_type != IPV6_RECVERR ||
+		    c->cmsg_len < CMSG_LEN(sizeof(ee)))
+			continue;
+		memcpy(&ee, CMSG_DATA(c), sizeof(ee));
+		if (ee.ee_origin == SO_EE_ORIGIN_ICMP6 &&
+		    ee.ee_type == ICMP6_PACKET_TOO_BIG &&
+		    mh.msg_namelen == sizeof(to))
+			too_big_in(d, &to.sin6_addr, quote, ee.ee_info);
+	}
+	return (1);
+}
+
+/*
+ * The socket asks for errors (IPV6_RECVERR), as only then the kernel learns
+ * a smaller path MTU by a raw socket. They take of the receive buffer.
+ */
+static void
+drain_errors(struct device *d)
+{
 	int i;
 
-	for (i = 0; i < BATCH; i++) {
-		memset(&mh, 0, sizeof(mh));
-		if (recvmsg(d->sock, &mh, MSG_ERRQUEUE | MSG_DONTWAIT) == -1)
+	for (i = 0; i < BATCH; i++)
+		if (!read_error(d))
 			return;
-	}
 }
 
 /*
  * Into the tunnel
  */
 
-/* The parent deletes what is over; but it may hang. NULL: it is, or was. */
+/*
+ * The parent deletes what is over; but it may hang. NULL: it is, or was, and
+ * n packets are dropped.
+ */
 static struct tunnel_entry *
-entry_live(struct device *d, struct tunnel_entry *e)
+entry_live(struct device *d, struct tunnel_entry *e, uint32_t n)
 {
 	if (e == NULL || batch_ms < e->until)
 		return (e);
-	d->drops[DROP_EXPIRED]++;
+	d->drops[DROP_EXPIRED] += n;
 	return (NULL);
 }
 
-/* The lease that a packet from this host belongs to; NULL: none. */
+/* The lease of n packets from this host; NULL: none. */
 static struct tunnel_entry *
-entry_out(struct device *d, const uint8_t *p)
+entry_out(struct device *d, const uint8_t *p, uint32_t n)
 {
-	struct tunnel_entry *e;
+	struct tunnel_entry *e = entry_of(d, p);
 
-	/* A node sends with its own address, a TEP to a node's. */
-	e = tunnel_map_find(d->map, addr_at(p + (d->conf.is_node ? 12 : 16)));
 	if (e == NULL)
 		d->drops[d->conf.is_node ? DROP_INNER_SOURCE :
-		    DROP_NO_LEASE]++;
-	return (entry_live(d, e));
+		    DROP_NO_LEASE] += n;
+	return (entry_live(d, e, n));
 }
 
-/* Packet n of the batch leaves to e's far end. */
-static void
-batch_out(unsigned int n, size_t len, struct tunnel_entry *e, int tclass)
+/* Another packet of the batch, to e's far end: its two pieces, empty. */
+static struct iovec *
+batch_out(struct tunnel_entry *e, int tclass)
 {
+	unsigned int n = out.n++;
 	struct msghdr *mh = &out.msgs[n].msg_hdr;
 	struct cmsghdr *c = &out.controls[n].align;
 
 	out.entries[n] = e;
-	out.iovs[n].iov_len = len;
 	out.names[n].sin6_addr = e->v6;
+	mh->msg_iovlen = 1;
 	mh->msg_controllen = 0;
+	out.iovs[n][1].iov_len = 0;
 	if (tclass == 0)
-		return;
+		return (out.iovs[n]);
 	mh->msg_controllen = sizeof(out.controls[n].buf);
 	c->cmsg_level = IPPROTO_IPV6;
 	c->cmsg_type = IPV6_TCLASS;
 	c->cmsg_len = CMSG_LEN(sizeof(tclass));
 	memcpy(CMSG_DATA(c), &tclass, sizeof(tclass));
+	return (out.iovs[n]);
 }
 
 static void
@@ -161,7 +274,8 @@ count_out(unsigned int from, unsigned int n)
 
 	for (i = from; i < from + n; i++) {
 		out.entries[i]->out_packets++;
-		out.entries[i]->out_bytes += out.iovs[i].iov_len;
+		out.entries[i]->out_bytes += out.iovs[i][0].iov_len +
+		    out.iovs[i][1].iov_len;
 	}
 }
 
@@ -171,11 +285,12 @@ count_out(unsigned int from, unsigned int n)
  * once in a batch that one is sent again.
  */
 static void
-send_batch(struct device *d, unsigned int n)
+send_batch(struct device *d)
 {
-	unsigned int done = 0;
+	unsigned int done = 0, n = out.n;
 	int r, again = 1;
 
+	out.n = 0;
 	while (done < n) {
 		r = sendmmsg(d->sock, out.msgs + done, n - done, MSG_DONTWAIT);
 		if (r > 0) {
@@ -196,27 +311,119 @@ send_batch(struct device *d, unsigned int n)
 	}
 }
 
-/* The packet at out.packets[n]: 1 it is to be sent, 0 it is dropped. */
+/* The host gets a packet in n pieces; iov[0] is for the offload header. */
 static int
-packet_out(struct device *d, unsigned int n, size_t size)
+host_put(const struct device *d, struct virtio_net_hdr *vh, struct iovec *iov,
+    int n)
 {
-	uint8_t *p = out.packets[n];
+	iov[0].iov_base = vh;
+	iov[0].iov_len = sizeof(*vh);
+	return (writev(d->tun, iov, n + 1) == -1 ? -1 : 0);
+}
+
+/* Tells the sender of a packet that it, or its first segment, is too big. */
+static void
+say_too_big(struct device *d, const struct gso *g, const uint8_t *p, size_t len,
+    uint32_t mtu)
+{
+	uint8_t first[GSO_HEADER_MAX + TOO_BIG_MAX], icmp[TOO_BIG_MAX];
+	struct virtio_net_hdr vh;
+	struct iovec iov[2];
+	uint8_t *payload;
+	size_t n;
+
+	if (!bucket_take(&d->too_big, TOO_BIG_BURST, TOO_BIG_RATE, batch_ms))
+		return;
+	if (g->hlen != 0) {
+		gso_segment(g, p, len, 0, first, &payload, &n);
+		len = g->hlen + (n < TOO_BIG_MAX ? n : TOO_BIG_MAX);
+		memcpy(first + g->hlen, payload, len - g->hlen);
+		p = first;
+	}
+	if ((n = pmtu_too_big(icmp, p, len, mtu)) == 0)
+		return;
+	memset(&vh, 0, sizeof(vh));
+	iov[1].iov_base = icmp;
+	iov[1].iov_len = n;
+	if (host_put(d, &vh, iov, 1) == -1)
+		log_debug("tunnel %u: ICMP: %s", d->conf.dev, strerror(errno));
+}
+
+/*
+ * May it leave by a path that takes mtu? Without DF the outer packet is cut
+ * (RFC 2473, 7.2). With DF the sender is told, and TCP goes on meanwhile, in
+ * smaller segments: should the sender not hear of it, there is no black hole.
+ */
+static int
+fits(struct device *d, struct gso *g, const uint8_t *p, size_t len,
+    uint32_t mtu)
+{
+	size_t most = g->n > 1 ? g->hlen + g->size : len;
+
+	if (most <= mtu || (get16(p + 6) & IPV4_DF) == 0)
+		return (1);
+	say_too_big(d, g, p, len, mtu);
+	if (gso_shrink(g, p, len, mtu) == 0)
+		return (1);
+	d->drops[DROP_TOO_BIG] += g->n;
+	return (0);
+}
+
+/* A packet for e joins the batch, as so many as g says. */
+static void
+cut_out(struct device *d, const struct gso *g, uint8_t *p, size_t len,
+    struct tunnel_entry *e)
+{
+	struct iovec *iov;
+	uint8_t *payload;
+	uint32_t i;
+	size_t n;
+
+	for (i = 0; i < g->n; i++) {
+		if (out.n == SEGMENTS)
+			send_batch(d);
+		iov = batch_out(e, ecn_encap(p[1]));
+		if (g->hlen == 0) {
+			iov[0].iov_base = p;
+			iov[0].iov_len = len;
+			return;
+		}
+		gso_segment(g, p, len, i, out.headers[out.n - 1], &payload, &n);
+		iov[0].iov_base = out.headers[out.n - 1];
+		iov[0].iov_len = g->hlen;
+		iov[1].iov_base = payload;
+		iov[1].iov_len = n;
+		out.msgs[out.n - 1].msg_hdr.msg_iovlen = 2;
+	}
+}
+
+static void
+packet_out(struct device *d, uint8_t *p, size_t size,
+    const struct virtio_net_hdr *vh)
+{
 	struct tunnel_entry *e;
+	struct gso g;
+	uint32_t mtu;
 	size_t len;
 
 	if ((len = ipv4_check(p, size)) == 0) {
 		/* IPv6 of the host's own, on any new interface */
 		if (size == 0 || p[0] >> 4 != 6)
 			d->drops[DROP_MALFORMED]++;
-		return (0);
+		return;
 	}
 	if (d->conf.demand && ipv4_is_demand(p, len))
 		d->used = 1;
-	if ((e = entry_out(d, p)) == NULL)
-		return (0);
-	ipv4_clamp_mss(p, len, d->conf.mtu);
-	batch_out(n, len, e, ecn_encap(p[1]));
-	return (1);
+	if (gso_open(&g, vh, p, len) == -1) {
+		d->drops[DROP_MALFORMED]++;
+		return;
+	}
+	if ((e = entry_out(d, p, g.n)) == NULL)
+		return;
+	mtu = entry_mtu(d, e);
+	ipv4_clamp_mss(p, len, mtu);
+	if (fits(d, &g, p, len, mtu))
+		cut_out(d, &g, p, len, e);
 }
 
 /* The parent counts in seconds, and not each packet. */
@@ -243,27 +450,45 @@ tun_gone(struct device *d)
 	d->ev_tun = NULL;
 }
 
+/* One packet of the host: 0 there is none. */
+static int
+read_tun(struct device *d, int fd)
+{
+	struct virtio_net_hdr vh;
+	uint8_t *frame = out.frames + out.used;
+	ssize_t r;
+
+	if ((r = read(fd, frame, FRAME_MAX)) == -1) {
+		if (errno != EAGAIN && errno != EINTR)
+			tun_gone(d);
+		return (0);
+	}
+	if ((size_t)r < sizeof(vh)) {
+		d->drops[DROP_MALFORMED]++;
+		return (1);
+	}
+	memcpy(&vh, frame, sizeof(vh));
+	packet_out(d, frame + sizeof(vh), (size_t)r - sizeof(vh), &vh);
+	out.used += ((size_t)r + FRAME_ALIGN - 1) / FRAME_ALIGN * FRAME_ALIGN;
+	return (1);
+}
+
 static void
 on_tun(evutil_socket_t fd, short what, void *arg)
 {
 	struct device *d = arg;
-	unsigned int i, n = 0;
-	ssize_t r;
+	int i;
 
 	(void)what;
 	batch_ms = now_ms();
-	for (i = 0; i < BATCH; i++) {
-		r = read((int)fd, out.packets[n], PACKET_MAX);
-		if (r == -1) {
-			if (errno != EAGAIN && errno != EINTR)
-				tun_gone(d);
+	out.used = 0;
+	for (i = 0; i < BATCH && out.n < BATCH &&
+	    out.used + FRAME_MAX <= FRAMES; i++)
+		if (!read_tun(d, (int)fd))
 			break;
-		}
-		n += (unsigned int)packet_out(d, n, (size_t)r);
-	}
 	if (d->used)
 		say_used(d);
-	send_batch(d, n);
+	send_batch(d);
 }
 
 /*
@@ -284,7 +509,7 @@ entry_in(struct device *d, const uint8_t *p, const struct in6_addr *from)
 		d->drops[DROP_OUTER_SOURCE]++;
 		e = NULL;
 	}
-	return (entry_live(d, e));
+	return (entry_live(d, e, 1));
 }
 
 static uint8_t
@@ -332,8 +557,10 @@ heard(struct device *d, const uint8_t *p, size_t len)
 static void
 on_keepalive(evutil_socket_t fd, short what, void *arg)
 {
+	static uint8_t request[KEEPALIVE_SIZE];
 	struct device *d = arg;
 	struct tunnel_entry *e;
+	struct iovec *iov;
 	int64_t next;
 	int send, died;
 
@@ -344,9 +571,10 @@ on_keepalive(evutil_socket_t fd, short what, void *arg)
 	if (send && d->sock != -1 &&
 	    (e = tunnel_map_find(d->map, d->keepalive.v4)) != NULL &&
 	    now_ms() < e->until) {
-		batch_out(0, keepalive_packet(&d->keepalive, out.packets[0]),
-		    e, 0);
-		send_batch(d, 1);
+		iov = batch_out(e, 0);
+		iov->iov_base = request;
+		iov->iov_len = keepalive_packet(&d->keepalive, request);
+		send_batch(d);
 	}
 	if (died)
 		say_peer(d, 0);
@@ -371,13 +599,38 @@ packet_in(struct device *d, int i)
 	}
 	if (heard(d, p, len))
 		return;
-	ipv4_clamp_mss(p, len, d->conf.mtu);
-	if (write(d->tun, p, len) == -1) {
-		d->drops[DROP_QUEUE]++;
-		return;
+	ipv4_clamp_mss(p, len, entry_mtu(d, e));
+	gro_add(&in.gro, p, len, e);
+}
+
+/* What packet_in has let through goes to the host. */
+static void
+flush_in(struct device *d)
+{
+	static struct iovec iov[1 + GRO_MAX];
+	const struct gro_bundle *b;
+	struct virtio_net_hdr vh;
+	struct tunnel_entry *e;
+	uint32_t i;
+	int n;
+
+	for (i = 0; i < in.gro.nbundles; i++) {
+		b = &in.gro.bundles[i];
+		e = b->owner;
+		n = gro_frame(&in.gro, i, &vh, iov + 1);
+		if (b->n == 1 && gso_received(&vh, iov[1].iov_base,
+		    iov[1].iov_len, d->conf.mtu) == -1) {
+			d->drops[DROP_MALFORMED]++;
+			continue;
+		}
+		if (host_put(d, &vh, iov, n) == -1) {
+			d->drops[DROP_QUEUE] += b->n;
+			continue;
+		}
+		e->in_packets += b->n;
+		e->in_bytes += b->octets;
 	}
-	e->in_packets++;
-	e->in_bytes += len;
+	in.gro.npackets = in.gro.nbundles = 0;
 }
 
 static void
@@ -397,6 +650,7 @@ on_sock(evutil_socket_t fd, short what, void *arg)
 	n = recvmmsg((int)fd, in.msgs, BATCH, MSG_DONTWAIT, NULL);
 	for (i = 0; i < n; i++)
 		packet_in(d, i);
+	flush_in(d);
 	if (n <= 0)
 		drain_errors(d);
 }
@@ -611,8 +865,7 @@ main(int argc, char *argv[])
 		fatalx("event_base_new");
 	for (i = 0; i < TUNNEL_DEV_MAX; i++)
 		devices[i].tun = devices[i].sock = -1;
-	batch_init(&out);
-	batch_init(&in);
+	batch_init();
 	parent = msglink_new(base, PROC_FD_PRIV, PROC_PRIV, rules,
 	    sizeof(rules) / sizeof(rules[0]), proc_closed, NULL);
 	if (event_base_dispatch(base) == -1)

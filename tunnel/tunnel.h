@@ -1,7 +1,6 @@
 /*
  * The data plane. struct plane is how the parent speaks to whichever plane
- * carries the packets: today tun (user space), later bpf and kernel. All
- * calls are the parent's; none blocks (open may wait half a second for an
+ * carries the packets: tun (user space), bpf, kernel. All calls are the parent's; none blocks (open may wait half a second for an
  * interface that a daemon before us is about to lose).
  *
  * 4over6 is RFC 2473 with next header 4; ECN as in RFC 6040.
@@ -17,6 +16,68 @@
 #include "dstmd/dstmd.h"
 
 #define OUTER_OVERHEAD	40	/* octets: the outer IPv6 header */
+
+/* Of IPv4 packets, in octets where they are lengths. */
+#define IPV4_HEADER	20	/* without options */
+#define IPV4_DF		0x4000	/* in the word at 6: don't fragment */
+#define IPV4_OFFSET	0x1fff	/* of a fragment */
+#define IPV4_FRAGMENT	0x3fff	/* more fragments, or an offset */
+#define TCP_HEADER	20
+#define UDP_HEADER	8
+#define TCP_FIN		0x01
+#define TCP_SYN		0x02
+#define TCP_RST		0x04
+#define TCP_PSH		0x08
+#define TCP_ACK		0x10
+#define TCP_URG		0x20
+#define TCP_ECE		0x40
+#define TCP_CWR		0x80
+#define TCP_OPT_END	0
+#define TCP_OPT_NOP	1
+#define TCP_OPT_MSS	2
+
+struct iovec;
+struct virtio_net_hdr;
+
+/* sum.c: fields in network order, the Internet's checksum */
+
+static inline uint16_t
+get16(const uint8_t *p)
+{
+	return ((uint16_t)(p[0] << 8 | p[1]));
+}
+
+static inline void
+put16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static inline uint32_t
+get32(const uint8_t *p)
+{
+	return ((uint32_t)get16(p) << 16 | get16(p + 2));
+}
+
+static inline void
+put32(uint8_t *p, uint32_t v)
+{
+	put16(p, (uint16_t)(v >> 16));
+	put16(p + 2, (uint16_t)v);
+}
+
+/*
+ * RFC 1071: the ones' complement sum, not inverted, of len octets, with what
+ * was summed before. Only the last piece of several may be odd.
+ */
+uint16_t	 sum_of(const uint8_t *, size_t, uint16_t);
+/* Of the pseudo header of an IPv4 packet with so many octets of payload. */
+uint16_t	 sum_pseudo(const uint8_t *, size_t);
+/* Puts the header checksum of an IPv4 packet right. */
+void		 sum_ipv4(uint8_t *);
+/* RFC 1624: the checksum at sum after a word changed from old to new. */
+void		 sum_fix(uint8_t *sum, uint16_t old, uint16_t new);
 
 /* encap.c: packets, pure functions */
 
@@ -46,6 +107,89 @@ uint8_t		 ecn_encap(uint8_t);
  */
 int		 ecn_decap(uint8_t *, size_t, uint8_t);
 
+/* gso.c: packets of the host that are larger than the wire's, pure functions */
+
+#define GSO_HEADER_MAX	120	/* octets: IPv4 and TCP with all options */
+#define VNET_HEADER	10	/* octets: struct virtio_net_hdr */
+
+struct gso {
+	size_t		 ip;		/* octets of the IPv4 header */
+	size_t		 hlen;		/* and of TCP's or UDP's; 0: whole */
+	size_t		 size;		/* payload of each, the last has less */
+	uint32_t	 n;		/* packets on the wire */
+};
+
+/*
+ * A checked packet as the host's kernel left it, and how it leaves: as g->n
+ * segments, or whole, its checksum completed. 0, or -1: header and packet
+ * do not belong together.
+ */
+int		 gso_open(struct gso *, const struct virtio_net_hdr *,
+		    uint8_t *, size_t);
+/*
+ * Cuts a TCP packet, whole or not, into segments of at most mtu octets. TCP
+ * does not mind: 0. -1, and as it was: no TCP, a checksum that is wrong, or
+ * flags or options that belong to this very segment.
+ */
+int		 gso_shrink(struct gso *, const uint8_t *, size_t,
+		    uint32_t mtu);
+/*
+ * Segment i: its headers, g->hlen octets, to hdr; its payload is n octets of
+ * the packet.
+ */
+void		 gso_segment(const struct gso *, const uint8_t *, size_t,
+		    uint32_t i, uint8_t *hdr, uint8_t **payload, size_t *n);
+/*
+ * The offload header of a checked packet that has come. Its checksum may be of
+ * the pseudo header alone, and so many TCP segments joined that it is larger
+ * than mtu: an interface has done that, or its sender's, on this machine, has
+ * left it to one. How large they were nobody says; the wire takes mtu. 0, or
+ * -1: datagrams joined, which nobody can cut.
+ */
+int		 gso_received(struct virtio_net_hdr *, const uint8_t *, size_t,
+		    uint32_t mtu);
+
+/*
+ * gro.c: TCP segments become such packets again, pure functions. In a batch
+ * those of one flow keep their order, and all that is not TCP keeps its.
+ */
+
+#define GRO_MAX		64	/* packets of a batch */
+
+struct gro_packet {
+	uint8_t		*p;
+	size_t		 len, hlen;
+	uint8_t		 next;		/* of its bundle */
+};
+struct gro_bundle {
+	void		*owner;
+	uint8_t		 first, last;
+	uint8_t		 flow;		/* it is TCP's: may be looked for */
+	uint8_t		 closed;	/* takes no more */
+	uint8_t		 checked;	/* the first's checksum is right */
+	uint32_t	 n;		/* packets */
+	size_t		 octets;	/* of them */
+	size_t		 payload;
+};
+struct gro {
+	uint32_t	 npackets, nbundles;
+	struct gro_packet packets[GRO_MAX];
+	struct gro_bundle bundles[GRO_MAX];
+};
+
+/*
+ * Takes a checked packet of len octets, of which all belong to it; at most
+ * GRO_MAX after gro->npackets and gro->nbundles were set to 0.
+ */
+void		 gro_add(struct gro *, uint8_t *, size_t, void *owner);
+/*
+ * Bundle i as it goes to the host: its offload header, and pieces in the order
+ * of the octets; headers of the first packet are changed. How many pieces,
+ * 1 to GRO_MAX.
+ */
+int		 gro_frame(struct gro *, uint32_t i, struct virtio_net_hdr *,
+		    struct iovec *);
+
 /* map.c: inner IPv4 to outer IPv6, one per device */
 
 struct tunnel_map;
@@ -53,6 +197,8 @@ struct tunnel_entry {
 	struct in_addr	 v4;
 	struct in6_addr	 v6;
 	int64_t		 until;		/* now_ms(); the map does not look */
+	uint32_t	 pmtu;		/* outer, octets; 0: none is known */
+	int64_t		 pmtu_until;	/* ms */
 	uint64_t	 in_packets, in_bytes, out_packets, out_bytes;
 };
 struct tunnel_map *tunnel_map_new(void);
@@ -73,6 +219,37 @@ uint32_t	 tunnel_map_count(const struct tunnel_map *);
  */
 uint32_t	 tunnel_map_page(const struct tunnel_map *, uint32_t slot,
 		    struct tunnel_entry *, uint32_t max, uint32_t *n);
+
+/* pmtu.c: packets that are too big for a path, pure functions */
+
+#define PMTU_LEAST	1280	/* octets: no IPv6 path takes less */
+#define PMTU_MS		600000	/* RFC 8201, 4: then a larger one is tried */
+#define TOO_BIG_MAX	576	/* octets of our ICMP messages (RFC 1812) */
+
+/*
+ * The path to e's far end takes mtu (outer), says an ICMPv6 Packet Too Big
+ * about a packet of len octets (inner): 1, or 0 it is not believed.
+ */
+int		 pmtu_learn(struct tunnel_entry *, uint32_t mtu, size_t len,
+		    int64_t now);
+/* The largest inner packet for e's far end, at most mtu. */
+uint32_t	 pmtu_inner(struct tunnel_entry *, uint32_t mtu, int64_t now);
+/*
+ * "Fragmentation needed" (RFC 1191) about a packet, to who sent it, its
+ * header checked, with the octets that are there: its length, or 0. None is
+ * sent about an ICMP error, a later fragment, or what has no single sender
+ * and receiver (RFC 1122, 3.2.2).
+ */
+size_t		 pmtu_too_big(uint8_t *, const uint8_t *, size_t,
+		    uint32_t mtu);
+
+struct bucket {			/* all 0: full */
+	int64_t		 since;		/* ms */
+	uint32_t	 used;
+};
+/* One of at most burst at once and so many a second: 1, or 0 not now. */
+int		 bucket_take(struct bucket *, uint32_t burst,
+		    uint32_t per_second, int64_t now);
 
 /* keepalive.c: does the TEP of a node answer? */
 
@@ -223,6 +400,13 @@ int		 plane_bpf_prepare(uint32_t dev, uint32_t max,
 		    const char *ifname, const char **why);
 int		 plane_bpf_stays(void);		/* each device does: 1 or 0 */
 void		 plane_bpf_end(void);		/* all closed: removes pins */
+
+/*
+ * plane-kernel.c: the kernel's own ip6_tunnel; what it does not do stands
+ * there. Before the sandbox: can it be had? 0, or -1 logged.
+ */
+extern const struct plane plane_kernel;
+int		 plane_kernel_prepare(void);
 
 /* gif-openbsd.c: one gif(4) for each entry. It has never run. */
 #ifdef __OpenBSD__

@@ -9,6 +9,7 @@
 # server and TEP there is no namespace tep, and web is behind server.
 
 B=${B:-build/test}
+SLOW=${SLOW:-1}		# of an emulated machine: what waits, waits so many times
 SBIN=$PWD/$B/sbin
 NS=dstm$$
 T=
@@ -43,7 +44,7 @@ ctl() {
 
 # Waits until a command succeeds, at most so many seconds.
 wait_for() {
-	tries=$(($1 * 10))
+	tries=$(($1 * 10 * SLOW))
 	shift
 	while ! "$@" >/dev/null 2>&1; do
 		tries=$((tries - 1))
@@ -53,7 +54,7 @@ wait_for() {
 }
 
 wait_gone() {
-	tries=$(($1 * 10))
+	tries=$(($1 * 10 * SLOW))
 	shift
 	while "$@" >/dev/null 2>&1; do
 		tries=$((tries - 1))

@@ -233,6 +233,19 @@ def store():
     honest('store', 2)
 
 
+def silent_auth():
+    """It takes what it is asked, and never answers."""
+    server.plan('auth silent')
+    server.kill('auth')
+    begin, restarts = server.log_size(), server.restarts('auth')
+    server.plan('nobody is')
+    ok(login(source(620)) is None, 'an auth that is silent lets nobody in')
+    ok(server.logged('auth: it does not answer', begin) and
+       wait(lambda: server.restarts('auth') > restarts, 10),
+       'but it is noticed, and replaced')
+    ok(served(3), 'and the next one lets in who may')
+
+
 def auth():
     print('# auth')
     server.plan('auth anybody alice')
@@ -261,6 +274,7 @@ def auth():
     wait(lambda: alices[0] in lease_of('alice') and
          len(lease_of('alice')) == 1, 10)
     begin = server.log_size()
+    silent_auth()
     server.plan('auth flood')
     server.kill('auth')
     flooded('auth', '300000 verdicts', begin)

@@ -13,7 +13,7 @@ skip() {
 unshare -m true 2>/dev/null || skip "no mount namespaces here"
 {
 	conf_server colocated "600 min 2 max 600"
-	echo 'limits { per-source 500 source-rate 1000 request-timeout 5
+	echo 'limits { per-source 500 source-rate 1000 request-timeout 5 auth-timeout 10
 		request-rate 100000 auth-failures 10000 }'
 	echo "tep \"far\" { connect to $tep6
 		login \"dstm1\" password \"$T/dstm1.password\" }"

@@ -19,7 +19,7 @@
  *	lie-stats dev next	or the end of a page, unasked or in answer to
  *	lie-none		the list that follows
  *
- * usage: plane binary root uid [bpf]
+ * usage: plane binary root uid [bpf | kernel]
  */
 #include <sys/types.h>
 #include <sys/socket.h>
@@ -460,7 +460,9 @@ main(int argc, char *argv[])
 		plane = &plane_bpf;
 	else
 #endif
-	if (argc != 4)
+	if (argc == 5 && strcmp(argv[4], "kernel") == 0)
+		plane = &plane_kernel;
+	else if (argc != 4)
 		return (2);
 	binary = argv[1];
 	root = argv[2];

@@ -44,6 +44,7 @@ struct parent_world {
 	uint32_t	 njobs;
 	struct in_addr	 recent[NRECENT];	/* that were granted */
 	uint64_t	 granted, refused, calls, deletes, foreign;
+	int64_t		 passed;	/* us that its clock is ahead */
 	int		 full;		/* links are */
 	void		(*drained)(struct msglink *);	/* of the newest */
 	void		(*resumed)(void);	/* who wants to hear of that */

@@ -316,7 +316,9 @@ tep_does(int tep, const struct sim_job *j)
 		return;
 	}
 	a = &sim.a[j->addr];
-	a->named = sim.teps[tep].conn;
+	/* To delete another's entry names none: it goes when notes are. */
+	if (j->add || a->host == j->host)
+		a->named = sim.teps[tep].conn;
 	a->revived = 0;
 	if (j->add) {
 		a->host = j->host;

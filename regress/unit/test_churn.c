@@ -5,6 +5,7 @@
  */
 /* LINK: priv/lease.o priv/lease-act.o priv/lease-pool.o */
 /* LINK: priv/lease-owner.o priv/lease-show.o libdstmd.a */
+/* LINK: regress/unit/owner.o */
 #include <arpa/inet.h>
 
 #include <malloc.h>
@@ -20,6 +21,7 @@
 
 #include "dstmd/tsp.h"
 #include "priv/lease.h"
+#include "regress/unit/owner.h"
 
 #define POOL		0x0a090000U	/* 10.9.0.0/22 */
 #define SIZE		1024
@@ -43,14 +45,13 @@ wall(void)
 }
 
 /* Somebody who was never there before. */
-static void
-newcomer(struct lease_owner *o)
+static struct lease_owner
+newcomer(void)
 {
-	memset(o, 0, sizeof(*o));
-	o->mech = MECH_SCRAM_SHA_256;
-	snprintf(o->name, sizeof(o->name), "user%u", ++serial);
-	inet_pton(AF_INET6, "2001:db8::", &o->v6);
-	memcpy(&o->v6.s6_addr[12], &serial, sizeof(serial));
+	char name[NAME_SIZE];
+
+	snprintf(name, sizeof(name), "user%u", ++serial);
+	return (owner_of(name, serial));
 }
 
 static struct lease_action
@@ -102,7 +103,7 @@ granted(void)
 	struct lease_action a;
 	uint32_t i;
 
-	newcomer(&o);
+	o = newcomer();
 	request(&o, OP_CREATE);
 	a = take(LD_PLANE, LA_TEP_ADD);
 	tep_confirms(&a);
@@ -124,7 +125,7 @@ exhausted(void)
 {
 	struct lease_owner o;
 
-	newcomer(&o);
+	o = newcomer();
 	request(&o, OP_CREATE);
 	assert_int_equal(take(LD_SESSION, LA_REPLY).reply.status,
 	    STATUS_EXHAUSTED);

@@ -1,5 +1,5 @@
 /* Packets of the data plane, its map, and whether the TEP answers. */
-/* LINK: tunnel/encap.o tunnel/map.o tunnel/keepalive.o libdstmd.a */
+/* LINK: tunnel/encap.o tunnel/sum.o tunnel/map.o tunnel/keepalive.o libdstmd.a */
 #include <arpa/inet.h>
 
 #include <setjmp.h>

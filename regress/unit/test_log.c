@@ -1,4 +1,4 @@
-/* LINK: dstmd/log.o */
+/* LINK: dstmd/log.o dstmd/procname.o */
 /* The log: what reaches standard error, and what can not be forged in it. */
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -20,6 +21,17 @@
 #include "dstmd/dstmd.h"
 
 static int	 out[2], old_stderr;
+static time_t	 clock_ahead;
+
+/* A clock that stands where a test wants it. */
+int
+clock_gettime(clockid_t id, struct timespec *ts)
+{
+	(void)id;
+	ts->tv_sec = 1000000 + clock_ahead;
+	ts->tv_nsec = 0;
+	return (0);
+}
 
 static int
 setup(void **state)
@@ -72,7 +84,7 @@ test_stderr(void **state)
 	assert_int_equal(errno, ENOENT);
 	assert_string_equal(written(),
 	    "session: /a/file: No such file or directory\n");
-	log_line(LOG_WARNING, "auth: from a child");
+	log_line(PROC_AUTH, LOG_WARNING, "auth: from a child");
 	assert_string_equal(written(), "auth: from a child\n");
 }
 
@@ -103,10 +115,10 @@ test_visible(void **state)
 	log_info("user %s", "x\nsession: root logged in\r\033[2J\t\177\303\244");
 	assert_string_equal(written(), "session: user x\\012session: root "
 	    "logged in\\015\\033[2J\\011\\177\\303\\244\n");
-	log_line(LOG_INFO, "auth: a\nb");
+	log_line(PROC_AUTH, LOG_INFO, "auth: a\nb");
 	assert_string_equal(written(), "auth: a\\012b\n");
 	/* A line of a child was made visible there: not twice. */
-	log_line(LOG_INFO, "auth: a\\012b");
+	log_line(PROC_AUTH, LOG_INFO, "auth: a\\012b");
 	assert_string_equal(written(), "auth: a\\012b\n");
 	for (c = 1; c < 256; c++) {
 		text[0] = (char)c;
@@ -149,7 +161,7 @@ test_pipe(void **state)
 	log_init("session", LOG_TO_PIPE, 0);
 	log_info("a");
 	log_warnx("b");
-	log_line(LOG_CRIT, "c");
+	log_line(PROC_AUTH, LOG_CRIT, "c");
 	assert_string_equal(written(), "<6>session: a\n<4>session: b\n<2>c\n");
 }
 
@@ -245,6 +257,90 @@ test_fatal(void **state)
 	assert_string_equal(written(), "session: five is 5\n");
 }
 
+/* Reads all: how many lines. */
+static int
+count_lines(char *last, size_t size)
+{
+	const char *w, *p;
+	int n = 0;
+
+	while ((w = written())[0] != '\0')
+		for (p = w; *p != '\0'; p = strchr(p, '\n') + 1) {
+			n++;
+			strlcpy(last, p, size);
+		}
+	last[strcspn(last, "\n")] = '\0';
+	return (n);
+}
+
+/*
+ * Somebody else's flood: some lines of it at once, few later, and their number;
+ * the lines of others are not less for it.
+ */
+static void
+test_flood(void **state)
+{
+	char last[256];
+	int i, n = 0, peers = 0, doubts = 0;
+
+	(void)state;
+	for (i = 0; i < 20000; i++) {
+		log_line(PROC_TUNNEL, LOG_INFO, "tunnel: it says much");
+		n += count_lines(last, sizeof(last));
+	}
+	assert_int_equal(n, 1000);
+	for (i = 0; i < 20000; i++) {
+		log_peer("a peer does much");
+		peers += count_lines(last, sizeof(last));
+		log_doubt(PROC_TUNNEL, "what it says can not be");
+		doubts += count_lines(last, sizeof(last));
+	}
+	assert_int_equal(peers, 100);
+	assert_int_equal(doubts, 10);
+	log_line(PROC_STORE, LOG_INFO, "store: is heard");
+	assert_string_equal(written(), "store: is heard\n");
+	log_warnx("and so are we");
+	assert_string_equal(written(), "session: and so are we\n");
+}
+
+/* When it is over, or goes on, how many there were is said. */
+static void
+test_flood_counted(void **state)
+{
+	char last[256];
+	int i;
+
+	(void)state;
+	for (i = 0; i < 30; i++)
+		log_doubt(PROC_EVENT, "it says what can not be");
+	assert_int_equal(count_lines(last, sizeof(last)), 10);
+	clock_ahead += 2;
+	log_doubt(PROC_EVENT, "a few more");
+	assert_string_equal(written(), "session: a few more\n");
+	clock_ahead += 60;
+	log_doubt(PROC_EVENT, "the next");
+	assert_string_equal(written(), "session: 20 more lines about event "
+	    "were left out\nsession: the next\n");
+	log_doubt(PROC_EVENT, "after it");
+	assert_string_equal(written(), "session: after it\n");
+}
+
+/* A child is no operator's console, and debugs when it is told to. */
+static void
+test_child_priority(void **state)
+{
+	(void)state;
+	log_init("session", LOG_TO_PIPE, 0);
+	log_info("first");	/* says what an earlier test has lost */
+	(void)written();
+	log_line(PROC_AUTH, LOG_EMERG, "all must see this");
+	log_line(PROC_AUTH, LOG_DEBUG, "nobody wants this");
+	assert_string_equal(written(), "<2>all must see this\n");
+	log_setverbose(1);
+	log_line(PROC_AUTH, LOG_DEBUG, "but now");
+	assert_string_equal(written(), "<7>but now\n");
+}
+
 #define T(f)	cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -253,7 +349,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_stderr), T(test_verbose), T(test_visible), T(test_long),
 		T(test_pipe), T(test_pipe_full), T(test_pipe_closed),
-		T(test_fatal),
+		T(test_fatal), T(test_flood), T(test_flood_counted),
+		T(test_child_priority),
 	};
 
 	return (cmocka_run_group_tests(tests, NULL, NULL));

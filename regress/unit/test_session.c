@@ -2,7 +2,7 @@
  * The session process, with its neighbours faked (world.c): what it does
  * when they die, when a peer is slow, greedy or lies.
  */
-/* LINK: session/call.o session/conn.o session/dial.o session/emit.o session/jitter.o session/link.o session/listen.o session/node.o session/parse.o session/request.o session/serve.o session/source.o session/tep.o session/tsp.o parser/xml.o regress/unit/world.o libdstmd.a */
+/* LINK: session/ask.o session/call.o session/conn.o session/dial.o session/emit.o session/jitter.o session/link.o session/listen.o session/node.o session/parse.o session/request.o session/serve.o session/source.o session/tep.o session/tsp.o session/watch.o parser/xml.o regress/unit/world.o libdstmd.a */
 /* LIBS: -lxml2 -lseccomp */
 #include <sys/types.h>
 
@@ -23,6 +23,7 @@
 #include "session/session-int.h"
 
 #define NCLIENTS	20
+#define FLOOD		5000		/* messages */
 
 static struct peer	 peers[NCLIENTS + 100], tep, far;
 
@@ -218,6 +219,80 @@ test_auth_dies(void **state)
 	settle();
 	peer_connect(p);
 	peer_login(p);
+	peer_close(p);
+}
+
+/*
+ * One that takes a step and does not answer, though it lives, is replaced:
+ * also where those who wait for it have gone. Others' logins begin anew.
+ */
+static void
+test_auth_stuck(void **state)
+{
+	struct peer *p = &peers[0], *q = &peers[1];
+	uint32_t deaths = world.auth_deaths, replaced = world.replaced;
+	int64_t end;
+
+	(void)state;
+	world.hold_auth = 1;
+	peer_connect(p);
+	peer_say(p, "VERSION=1.0\r\nAUTHENTICATE ANONYMOUS\r\n");
+	peer_expect(p, "AUTH=ANONYMOUS\r\n");
+	settle();
+	peer_close(p);
+	assert_int_equal(world.replaced, replaced);
+	peer_connect(q);
+	peer_say(q, "VERSION=1.0\r\nAUTHENTICATE ANONYMOUS\r\n");
+	until_count(&world.auth_deaths, deaths + 1, "deaths");
+	until_count(&world.replaced, replaced + 1, "orders");
+	assert_int_equal(world.replace.peer, PROC_AUTH);
+	assert_true(world.replace.life <= world.lives);
+	peer_expect(q, "530 System too busy, retry later\r\n");
+	peer_expect_end(q);
+	world.hold_auth = 0;
+	auth_start();
+	settle();
+	peer_connect(p);
+	peer_login(p);
+	/* who has answered all is left alone */
+	for (end = now_ms() + 700; now_ms() < end;)
+		event_base_loop(world.base, EVLOOP_NONBLOCK);
+	assert_int_equal(world.auth_deaths, deaths + 1);
+	peer_close(p);
+}
+
+/* Who is logged in, and sends nonsense without end, does not fill the log. */
+static void
+test_log_flood(void **state)
+{
+	FILE *log = tmpfile();
+	int64_t begin = now_ms(), most;
+	struct peer *p = &peers[0];
+	int old, i, lines = 0;
+	char line[1024];
+
+	(void)state;
+	assert_non_null(log);
+	peer_connect(p);
+	peer_login(p);
+	fflush(stderr);
+	assert_true((old = dup(STDERR_FILENO)) != -1);
+	assert_true(dup2(fileno(log), STDERR_FILENO) != -1);
+	for (i = 0; i < FLOOD; i++) {
+		peer_frame(p, "<tunnel action=\"steal\"></tunnel>\r\n");
+		peer_expect(p, "500 Invalid request format\r\n");
+	}
+	assert_true(dup2(old, STDERR_FILENO) != -1);
+	close(old);
+	rewind(log);
+	while (fgets(line, sizeof(line), log) != NULL)
+		lines++;
+	fclose(log);
+	/* a hundred, a hundred a second, and how many more there were */
+	most = 100 + (now_ms() - begin) / 10 + (now_ms() - begin) / 10000;
+	if (most > FLOOD / 2)
+		skip();		/* a machine on which this is no flood */
+	assert_in_range(lines, 50, most);
 	peer_close(p);
 }
 
@@ -688,6 +763,8 @@ main(void)
 		cmocka_unit_test(test_poison),
 		cmocka_unit_test(test_stuck),
 		cmocka_unit_test(test_auth_dies),
+		cmocka_unit_test(test_auth_stuck),
+		cmocka_unit_test(test_log_flood),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_login_deadline),
 		cmocka_unit_test(test_partial),

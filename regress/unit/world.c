@@ -44,7 +44,8 @@ clock_ms(clockid_t id)
 int64_t
 now_ms(void)
 {
-	return (clock_ms(CLOCK_MONOTONIC) + world.suspended);
+	return (clock_ms(CLOCK_MONOTONIC) + world.suspended +
+	    world.passed / 1000);
 }
 
 int64_t
@@ -118,11 +119,21 @@ p_dial(struct msglink *l, struct msg *m)
 	memset(&r, 0, sizeof(r));
 	r.conn = md.conn;
 	world.ndials++;
-	assert_return_code(getsockname(world.dialled, (struct sockaddr *)&to,
-	    &len), errno);
 	fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	assert_return_code(fd, errno);
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == -1)
+	if (fd == -1 || world.dials_fail) {
+		r.error = fd == -1 ? (uint32_t)errno : ENETUNREACH;
+		if (fd != -1)
+			close(fd);
+		msg_put(l, MSG_DIALLED, &r, sizeof(r));
+		return;
+	}
+	assert_in_range(md.kind, 0, CONN_TO_NODE);
+	assert_return_code(getsockname(world.dialled[md.kind],
+	    (struct sockaddr *)&to, &len), errno);
+	if (world.nobody)
+		to.sin6_port = htons(1);
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == -1 &&
+	    !world.nobody)
 		assert_int_equal(errno, EINPROGRESS);
 	msg_send(l, MSG_DIALLED, fd, &r, sizeof(r), NULL, 0);
 }
@@ -347,6 +358,10 @@ on_closed(struct msglink *l, const char *reason)
 		parser_dies();
 		return;
 	}
+	if (l == world.auth) {
+		auth_dies();
+		return;
+	}
 	fail_msg("session broke a link: %s", reason != NULL ? reason :
 	    "closed");
 }
@@ -404,9 +419,10 @@ auth_dies(void)
 {
 	msglink_free(world.auth);
 	world.auth = NULL;
+	world.auth_deaths++;
 }
 
-static int
+int
 listen_socket(uint16_t *port)
 {
 	struct sockaddr_in6 a;
@@ -434,7 +450,7 @@ world_start(void)
 	struct msg_tep_conf mt;
 	struct msg_node_conf mn;
 	uint16_t port;
-	int sp[2];
+	int i, sp[2];
 
 	xml = xml_new();
 	assert_non_null(world.base = event_base_new());
@@ -444,10 +460,12 @@ world_start(void)
 	session_init(world.base, sp[0]);
 	session.partial_ms = 300;
 	session.linger_ms = 200;
-	session.suspend_ms = 20;
+	session.suspend_ms = world.suspend_ms ? world.suspend_ms : 20;
 	world.priv = link_new(sp[1], priv_rules,
 	    sizeof(priv_rules) / sizeof(priv_rules[0]));
-	world.dialled = listen_socket(&port);
+	world.dialled[0] = listen_socket(&port);
+	for (i = 1; i <= CONN_TO_NODE; i++)
+		world.dialled[i] = world.dialled[0];
 	parser_start();
 	auth_start();
 	memset(&sc, 0, sizeof(sc));
@@ -466,7 +484,7 @@ world_start(void)
 	msg_put(world.priv, MSG_SESSION_CONF, &sc, sizeof(sc));
 	memset(&ml, 0, sizeof(ml));
 	ml.mechs[0] = MECH_ANONYMOUS;
-	ml.mechs[1] = world.mech;
+	memcpy(&ml.mechs[1], world.mechs, sizeof(world.mechs));
 	world.listener = listen_socket(&world.port);
 	msg_send(world.priv, MSG_LISTEN, world.listener, &ml, sizeof(ml),
 	    NULL, 0);
@@ -478,6 +496,8 @@ world_start(void)
 	memset(&mn, 0, sizeof(mn));
 	mn.nservers = 2;
 	mn.mech = MECH_ANONYMOUS;
+	mn.offers = world.offers;
+	mn.lifetime = world.lifetime;
 	inet_pton(AF_INET6, "2001:db8:9::1", &mn.servers[0]);
 	inet_pton(AF_INET6, "2001:db8:9::2", &mn.servers[1]);
 	msg_put(world.priv, MSG_NODE_CONF, &mn, sizeof(mn));
@@ -516,7 +536,7 @@ called(void *arg)
 {
 	struct peer *p = arg;
 
-	p->fd = accept4(world.dialled, NULL, NULL, SOCK_NONBLOCK |
+	p->fd = accept4(world.dialled[0], NULL, NULL, SOCK_NONBLOCK |
 	    SOCK_CLOEXEC);
 	return (p->fd != -1);
 }
@@ -525,7 +545,7 @@ void
 peer_accept(struct peer *p)
 {
 	memset(p, 0, sizeof(*p));
-	nonblock(world.dialled);
+	nonblock(world.dialled[0]);
 	until(called, p, "a call of the session");
 }
 

@@ -20,15 +20,17 @@ struct world {
 	struct msglink		*priv, *auth, *parser;	/* our ends */
 	int			 listener;	/* session's */
 	uint16_t		 port;
-	int			 dialled;	/* where its calls arrive */
+	int			 dialled[CONN_TO_NODE + 1]; /* where its calls
+						 * arrive, of each kind */
+	int			 dials_fail, nobody;	/* they do not */
 
 	/* what it asked, and what is held back */
 	struct msg_lease_request asked[ASKED_MAX];
 	uint32_t		 nasked;
 	int			 hold_leases, hold_auth, hold_parser;
-	uint32_t		 nparsed, parser_deaths, ndials;
+	uint32_t		 nparsed, parser_deaths, auth_deaths, ndials;
 	int			 refuse_auth;
-	uint32_t		 mech;		/* beside ANONYMOUS; 0: none */
+	uint32_t		 mechs[2];	/* beside ANONYMOUS; 0: none */
 	struct conn_ref		 auth_conn;	/* of the last login */
 	uint32_t		 lives;		/* helpers that were started */
 	uint32_t		 replaced;	/* it wanted another one for */
@@ -43,12 +45,17 @@ struct world {
 	struct msg_node_note	 note;
 
 	int64_t			 suspended;	/* ms of now_ms; add to it */
+	int64_t			 suspend_ms;	/* between looks; 0: 20 */
+	uint32_t		 offers, lifetime;	/* of the node's conf */
+	int64_t			 passed;	/* us that its clock is ahead */
 	struct msg_node_lease	 lease;
 };
 extern struct world	 world;
 
 /* A session with a listener (ANONYMOUS), a TEP and a node of two servers. */
 void	 world_start(void);
+/* A socket that listens on ::1, at that port. */
+int	 listen_socket(uint16_t *);
 /* Until cond is true, 5 s at most: then the test fails. */
 void	 until(int (*cond)(void *), void *, const char *);
 /* Everything that is under way has been handled. */

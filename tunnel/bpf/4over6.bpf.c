@@ -382,5 +382,23 @@ dstmd_in_ether(struct __sk_buff *skb)
 	return (bpf_redirect(st->ifindex, BPF_F_INGRESS));
 }
 
+/*
+ * Run once, with a packet of the parent's: older kernels take the programs
+ * above, and refuse what they ask for at each packet. 0: none of it.
+ */
+SEC("tc")
+int
+dstmd_probe(struct __sk_buff *skb)
+{
+	struct bpf_fib_lookup fib = {};
+
+	fib.family = AF_INET6;
+	fib.ifindex = LO;
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), SKIP_NEIGH) < 0)
+		return (1);
+	return (bpf_skb_adjust_room(skb, -OUTER, BPF_ADJ_ROOM_MAC,
+	    DECAP_IPV4 | BPF_F_ADJ_ROOM_FIXED_GSO) != 0);
+}
+
 /* The kernel gives bpf_fib_lookup to such programs alone. */
 char dstmd_license[] SEC("license") = "GPL";

@@ -1,0 +1,31 @@
+/* What the files of netlink share: one socket, one request at a time. */
+#ifndef PRIV_NETLINK_INT_H
+#define PRIV_NETLINK_INT_H
+
+#include <netinet/in.h>
+
+#include <stdint.h>
+
+#include <libmnl/libmnl.h>
+
+/* Begins a request, in a buffer that holds one: the next takes its place. */
+struct nlmsghdr	*netlink_request(uint16_t type, uint16_t flags);
+/*
+ * Sends it; what comes back goes to the callback (NULL: none), of which only
+ * that it is whole messages has been checked. 0, or -1 with the kernel's errno.
+ */
+int		 netlink_talk(struct nlmsghdr *, mnl_cb_t, void *);
+/* Begins one for an IPv4 route of ours; table 0: main. */
+struct nlmsghdr	*netlink_route(uint16_t type, uint16_t flags,
+		    struct in_addr dst, int plen, uint32_t metric,
+		    uint32_t table);
+/* Begins one of traffic control. */
+struct nlmsghdr	*netlink_tc(uint16_t type, uint16_t flags, int ifindex,
+		    uint32_t parent);
+/*
+ * What carries the filters of both hooks, RTM_NEWQDISC or RTM_DELQDISC: 1 it
+ * is new (or gone), 0 there was one, -1.
+ */
+int		 netlink_clsact(uint16_t type, int ifindex);
+
+#endif /* PRIV_NETLINK_INT_H */
