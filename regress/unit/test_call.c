@@ -1,4 +1,4 @@
-/* LINK: priv/call.o priv/offer.o dstmd/log.o dstmd/addr.o dstmd/mech.o */
+/* LINK: priv/call.o priv/offer.o dstmd/log.o dstmd/procname.o dstmd/addr.o dstmd/mech.o */
 /*
  * Calls and offers of a server: what becomes of them when nodes, or session,
  * do not answer. Engine, configuration and session are faked.

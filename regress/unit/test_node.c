@@ -1,4 +1,4 @@
-/* LINK: priv/node.o dstmd/log.o dstmd/addr.o */
+/* LINK: priv/node.o dstmd/log.o dstmd/procname.o dstmd/addr.o */
 /*
  * The parent's side of the node, on a clock of the test's own: the host, the
  * kernel and the other processes are faked.
