@@ -535,7 +535,7 @@ index_of_addr(const struct in6_addr *v6)
 	s.want = v6;
 	if (addr_dump(&s) == -1)
 		return (-1);
-	if (s.index == 0) {
+	if (s.index <= 0) {
 		errno = EADDRNOTAVAIL;
 		return (-1);
 	}
