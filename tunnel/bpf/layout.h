@@ -11,7 +11,7 @@
  * To be raised with every change of what maps mean, here or in the programs:
  * those of a daemon before are taken over only where it is the same.
  */
-#define BPF_LAYOUT	1
+#define BPF_LAYOUT	2
 
 /*
  * One lease. v6 never changes while v4 is set: another address is another
@@ -28,6 +28,7 @@ struct bpf_slot {
 #define BPF_STATE_NODE		1
 #define BPF_STATE_PASS_MISS	2	/* no lease: user space decides */
 #define BPF_STATE_DEMAND	4	/* it wants to see use */
+#define BPF_STATE_LEAVE		8	/* all packets are user space's */
 
 struct bpf_state {
 	__u32	 version;	/* BPF_LAYOUT */
