@@ -773,7 +773,8 @@ loaded(struct sim_addr *a, const struct seen *s)
 	 * back, a TEP that had refused it). Until the TEP is told, it forwards
 	 * to who was to be the next.
 	 */
-	a->revived = s->state == CTL_BOUND && a->owner != s->owner;
+	a->revived = s->state == CTL_BOUND &&
+	    (a->revived || a->owner != s->owner);
 	a->free_at = a->dirty ? 0 : sim.now +
 	    1000LL * (left + sim.limits.quarantine);
 	if (a->told != -1 && a->told_epoch != sim.epoch &&
