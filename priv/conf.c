@@ -123,18 +123,33 @@ conf_user(const struct conf *conf, uint32_t mech, const char *name)
 	return (user_find(conf, 0, ""));
 }
 
-/* May who logged in so use that pool? */
-static int
-pool_takes(const struct conf *conf, uint32_t pool, uint32_t mech)
+int
+conf_outer(const struct conf_tep *t, const struct in6_addr *v6)
 {
-	uint32_t mechs = conf->pools[pool].mechs;
+	uint32_t i;
 
-	return (mechs == 0 || (mechs & mech));
+	for (i = 0; i < t->nouters; i++)
+		if (in6_match(v6, &t->outers[i].addr, t->outers[i].len))
+			return (1);
+	return (t->nouters == 0);
+}
+
+/* May who logged in so, from there, use that pool? */
+static int
+pool_takes(const struct conf *conf, uint32_t pool, uint32_t mech,
+    const struct in6_addr *v6)
+{
+	const struct conf_pool *p = &conf->pools[pool];
+
+	if (p->mechs != 0 && (p->mechs & mech) == 0)
+		return (0);
+	return (v6 == NULL || conf_outer(&conf->teps[p->tep], v6));
 }
 
 void
 conf_policy(const struct conf *conf, uint32_t mech,
-    const struct conf_user *u, struct lease_policy *p)
+    const struct conf_user *u, const struct in6_addr *v6,
+    struct lease_policy *p)
 {
 	const struct lease_policy *all = &u->policy;
 	uint32_t i;
@@ -142,10 +157,10 @@ conf_policy(const struct conf *conf, uint32_t mech,
 	memset(p, 0, sizeof(*p));
 	p->max_leases = all->max_leases;
 	for (i = 0; i < all->npools; i++)
-		if (pool_takes(conf, all->pools[i], mech))
+		if (pool_takes(conf, all->pools[i], mech, v6))
 			p->pools[p->npools++] = all->pools[i];
 	for (i = 0; i < all->nfixed; i++)
-		if (pool_takes(conf, u->fixed_pools[i], mech))
+		if (pool_takes(conf, u->fixed_pools[i], mech, v6))
 			p->fixed[p->nfixed++] = all->fixed[i];
 }
 

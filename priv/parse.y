@@ -85,7 +85,8 @@ static void	 pool_begin(const struct tok *);
 static void	 pool_add(const struct tok *, const struct tok *, int);
 static void	 add_redirect(const struct tok *);
 static void	 user_begin(const struct tok *, const char *, uint32_t);
-static void	 user_prefix(const struct tok *);
+static void	 add_prefix6(const struct tok *, struct conf_prefix6 *,
+		    uint32_t *, const char *);
 static void	 user_address(const struct tok *);
 static void	 user_pool(const struct tok *);
 static void	 tep_begin(const struct tok *);
@@ -337,7 +338,10 @@ useropt		: POOL STRING			{ user_pool($2); }
 			pc.user->policy.max_leases = number($1, $2, 0,
 			    UINT32_MAX);
 		}
-		| PREFIX STRING			{ user_prefix($2); }
+		| PREFIX STRING {
+			add_prefix6($2, pc.user->prefixes,
+			    &pc.user->nprefixes, "user");
+		}
 		| ADDRESS STRING		{ user_address($2); }
 		| CALL {
 			once(2, $1);
@@ -368,6 +372,10 @@ tepopt		: ADDRESS STRING STRING {
 		| LISTEN ON STRING port {
 			pc.tep->local = 1;
 			add_listen($3, $4, ROLE_TEP);
+		}
+		| ACCEPT FROM STRING {
+			add_prefix6($3, pc.tep->outers, &pc.tep->nouters,
+			    "tep");
 		}
 		| SECRETS STRING		{ set_secrets($1, $2); }
 		| SERVER STRING			{ peer_begin($2); }
@@ -865,20 +873,22 @@ user_pool(const struct tok *t)
 	TAILQ_INSERT_TAIL(&pc.wants, w, entry);
 }
 
+/* Another of up to CONF_PREFIX_MAX prefixes of a user or a TEP. */
 static void
-user_prefix(const struct tok *t)
+add_prefix6(const struct tok *t, struct conf_prefix6 *list, uint32_t *n,
+    const char *whose)
 {
-	struct conf_user *u = pc.user;
 	struct conf_prefix6 p;
 	char why[VALUE_WHY];
 
 	memset(&p, 0, sizeof(p));
 	if (value_prefix6(t->text, &p, why) == -1)
 		fail(t, "%s", why);
-	else if (u->nprefixes == CONF_PREFIX_MAX)
-		fail(t, "too many prefixes of one user (%d)", CONF_PREFIX_MAX);
+	else if (*n == CONF_PREFIX_MAX)
+		fail(t, "too many prefixes of one %s (%d)", whose,
+		    CONF_PREFIX_MAX);
 	else
-		u->prefixes[u->nprefixes++] = p;
+		list[(*n)++] = p;
 }
 
 static void

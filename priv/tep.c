@@ -466,9 +466,12 @@ tep_request(struct pconn *c, const struct msg_lease_request *req)
 		log_peer("server %s may not map %s here", c->name,
 		    log_in(req->v4));
 		server_reply(req, STATUS_IPV4, NULL);
-	} else if (!in6_usable(&req->v6) || tep_is_own(&req->v6))
+	} else if (!in6_usable(&req->v6) || tep_is_own(&req->v6) ||
+	    !conf_outer(tep, &req->v6)) {
+		log_peer("server %s: no node of this TEP may be at %s",
+		    c->name, log_in6(&req->v6));
 		server_reply(req, STATUS_IPV6, NULL);
-	else if (e != NULL && (e->server != c->server || e->tep != c->tep))
+	} else if (e != NULL && (e->server != c->server || e->tep != c->tep))
 		server_reply(req, STATUS_UNAVAILABLE, NULL);
 	else if (req->op == OP_INFO && e == NULL)
 		server_reply(req, STATUS_UNAVAILABLE, NULL);
