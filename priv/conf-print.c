@@ -102,6 +102,8 @@ print_tep(FILE *f, const struct conf *conf, const struct conf_tep *t,
 	}
 	fprintf(f, "\taddress %s %s\n", log_in6(&t->addr6), log_in(t->addr4));
 	print_interface(f, t->ifname, t->mtu);
+	if (t->rate != 0)
+		fprintf(f, "\trate %llu\n", (unsigned long long)t->rate);
 	if (listens)
 		print_listen(f, conf, ROLE_TEP);
 	for (i = 0; i < t->npeers; i++) {

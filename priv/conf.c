@@ -446,6 +446,9 @@ check_tep_remote(struct check *ck, const struct conf_tep *t)
 	if ((ck->conf->roles & ROLE_SERVER) == 0)
 		fail(ck, &t->at, "tep \"%s\": on another host, but there is "
 		    "no server here to use it", t->name);
+	if (t->rate != 0)
+		fail(ck, &t->at, "tep \"%s\": its rate is for its own host to "
+		    "say", t->name);
 }
 
 static int
@@ -474,6 +477,9 @@ check_tep_local(struct check *ck, const struct conf_tep *t)
 		fail(ck, &t->at, "tep \"%s\": no address", t->name);
 	if (t->ifname[0] == '\0')
 		fail(ck, &t->at, "tep \"%s\": no interface", t->name);
+	if (t->rate != 0 && conf->plane == PLANE_KERNEL)
+		fail(ck, &t->at, "tep \"%s\": plane kernel limits no rate: "
+		    "choose plane tun or bpf", t->name);
 	if (!tep_used(conf, t))
 		fail(ck, &t->at, "tep \"%s\": neither a pool nor a server "
 		    "uses it", t->name);

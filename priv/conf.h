@@ -100,6 +100,7 @@ struct conf_tep {
 	struct in_addr	 addr4;		/* local: inner */
 	char		 ifname[IFNAME_SIZE];
 	uint32_t	 mtu;		/* inner; 0: from the outer path */
+	uint64_t	 rate;		/* bits/s of a lease; 0: no limit */
 	uint32_t	 nouters;	/* where its nodes are; 0: anywhere */
 	struct conf_prefix6 outers[CONF_PREFIX_MAX];
 	uint32_t	 npeers;	/* servers that it obeys */

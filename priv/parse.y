@@ -91,6 +91,7 @@ static void	 user_address(const struct tok *);
 static void	 user_pool(const struct tok *);
 static void	 tep_begin(const struct tok *);
 static void	 tep_address(const struct tok *, const struct tok *);
+static void	 tep_rate(const struct tok *);
 static void	 peer_begin(const struct tok *);
 static void	 peer_allow(const struct tok *);
 static void	 server_begin(const struct tok *);
@@ -111,6 +112,7 @@ static void	 node_table(const struct tok *, const struct tok *);
 %token	<tok> IDLE IDLETIMEOUT INCLUDE INTERFACE KEEPALIVE KERNEL KEYTAB
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
 %token	<tok> OFFERS ON PASSWORD PASSWORDS PERSOURCE PLANE POOL PORT PREFIX QUARANTINE
+%token	<tok> RATE
 %token	<tok> REDIRECT REQUESTRATE REQUESTTIMEOUT ROUTE SECRETS SERVER
 %token	<tok> SOURCEPREFIX SOURCERATE STORE
 %token	<tok> SUCCESSPAUSE
@@ -373,6 +375,10 @@ tepopt		: ADDRESS STRING STRING {
 			pc.tep->local = 1;
 			add_listen($3, $4, ROLE_TEP);
 		}
+		| RATE STRING {
+			once(1, $1);
+			tep_rate($2);
+		}
 		| ACCEPT FROM STRING {
 			add_prefix6($3, pc.tep->outers, &pc.tep->nouters,
 			    "tep");
@@ -489,7 +495,7 @@ idle		: /* empty */			{ $$ = IDLE_DEFAULT; }
 static const struct keyword {
 	const char	*name;
 	int		 token;
-} keywords[] = {	/* sorted; fewer than 64 (once) */
+} keywords[] = {	/* sorted; up to 64 (once) */
 	{ "accept",		ACCEPT },
 	{ "address",		ADDRESS },
 	{ "allow",		ALLOW },
@@ -537,6 +543,7 @@ static const struct keyword {
 	{ "port",		PORT },
 	{ "prefix",		PREFIX },
 	{ "quarantine",		QUARANTINE },
+	{ "rate",		RATE },
 	{ "redirect",		REDIRECT },
 	{ "request-rate",	REQUESTRATE },
 	{ "request-timeout",	REQUESTTIMEOUT },
@@ -555,7 +562,7 @@ static const struct keyword {
 	{ "weight",		WEIGHT },
 };
 #define NKEYWORDS	(sizeof(keywords) / sizeof(keywords[0]))
-_Static_assert(NKEYWORDS < 64, "a bit of `seen' for each");
+_Static_assert(NKEYWORDS <= 64, "a bit of `seen' for each");
 
 static int
 keyword_cmp(const void *key, const void *elem)
@@ -939,6 +946,15 @@ tep_address(const struct tok *a, const struct tok *b)
 	(void)get_addr6(six, &pc.tep->addr6);
 	if (value_addr4(four->text, &pc.tep->addr4, why) == -1)
 		fail(four, "%s", why);
+}
+
+static void
+tep_rate(const struct tok *t)
+{
+	char why[VALUE_WHY];
+
+	if (value_rate(t->text, &pc.tep->rate, why) == -1)
+		fail(t, "%s", why);
 }
 
 static void

@@ -215,6 +215,7 @@ tep_open(uint32_t i)
 		    NODE_DEV);
 	dev->dev = i;
 	dev->mtu = tep_mtu(tep);
+	dev->rate = tep->rate;
 	dev->local = tep->addr6;
 	strlcpy(dev->ifname, tep->ifname, sizeof(dev->ifname));
 	if (priv.plane->open(dev) == -1)

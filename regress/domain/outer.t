@@ -1,6 +1,7 @@
 #!/bin/sh
 # A TEP that accepts nodes of some prefixes alone: others get no lease, and
-# those that had one before that was configured lose it.
+# those that had one before that was configured lose it. And one that limits the
+# rate of its leases.
 set -u
 . regress/domain/lib.sh
 domain_start
@@ -10,7 +11,8 @@ web_start || die "no web server"
 # can not be had.
 accept_from() {
 	{ echo "plane bpf"; conf_server colocated "60 min 5"; } |
-	    sed "s,interface \"dstm0\",& accept from $1," >"$T/server.conf"
+	    sed "s,interface \"dstm0\",& accept from $1 ${2:-}," \
+	    >"$T/server.conf"
 }
 accept_from 2001:db8:11::/64
 conf_node node1 alice >"$T/node1.conf"
@@ -49,13 +51,13 @@ spoof() {
 }
 counted() {
 	[ "$(ctl server -j show tunnels |
-	    jq '[.[] | .drops.outer_source // 0] | add')" -ge 1 ]
+	    jq '[.[] | .drops.outer_source // 0] | add')" -ge 10 ]
 }
 check "it sends packets with the other's inner address" spoof
 check "they are dropped and counted" wait_for 5 counted
 
 stop server KILL
-accept_from 2001:db8:12::/64
+accept_from 2001:db8:12::/64 "rate 500k"
 check "the server is killed, and accepts others when it is back" start server
 check "the lease of who is outside now is over" wait_for 5 grep -q \
     "lease of $a1 by alice is over: TEP tep takes no node at 2001:db8:11::10" \
@@ -68,4 +70,12 @@ check "it has a lease" wait_for 15 has_lease node2
 check "and the page" fetch node2
 check "of another address" test "$(node_address node2)" != "$a1"
 check "there is one tunnel" tunnels 2001:db8:12::10
+on node2 ping -q -i 0.002 -c 200 -s 1000 -W 1 "$web4" >"$T/ping.out" 2>&1
+cut() {
+	[ "$(ctl server -j show tunnels |
+	    jq '[.[] | .drops.rate // 0] | add')" -gt 20 ] &&
+	    grep -q '[1-9][0-9]* received' "$T/ping.out"
+}
+check "what is above its rate is dropped and counted" wait_for 5 cut
+check "and what is not moves" fetch node2
 done_testing
