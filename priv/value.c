@@ -214,14 +214,14 @@ int
 value_rate(const char *s, uint64_t *rate, char *why)
 {
 	static const char units[] = "kmg";
-	const char *errstr, *unit = NULL;
+	const char *errstr, *unit;
 	char digits[24];
 	long long n, scale = 1;
-	size_t len = strlen(s);
+	size_t i, len = strlen(s);
 
 	if (len > 0 && (unit = strchr(units, s[len - 1])) != NULL) {
 		len--;
-		for (; unit >= units; unit--)
+		for (i = 0; i <= (size_t)(unit - units); i++)
 			scale *= 1000;
 	}
 	if (len >= sizeof(digits))
