@@ -168,7 +168,8 @@ def rss(pid):
 
 
 def maps(pids):
-    """Memory of the BPF maps that processes hold, octets, each once."""
+    """Octets a lease of the BPF maps that processes hold, each map once.
+    They are made for all the leases that the configuration allows."""
     found = {}
     for pid in pids:
         for path in glob.glob('/proc/%d/fdinfo/*' % pid):
@@ -177,8 +178,9 @@ def maps(pids):
                     fields = dict(re.findall(r'(\w+):\s+(\d+)', f.read()))
             except OSError:
                 continue
-            if 'map_id' in fields and 'memlock' in fields:
-                found[fields['map_id']] = int(fields['memlock'])
+            if int(fields.get('max_entries', 0)) > 1000:
+                found[fields['map_id']] = (int(fields['memlock']) /
+                                           int(fields['max_entries']))
     return sum(found.values())
 
 

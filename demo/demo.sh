@@ -10,6 +10,7 @@
 # remote: server and TEP on different hosts.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+PLANE=
 . regress/domain/lib.sh
 
 STATE=/run/dstmd-demo

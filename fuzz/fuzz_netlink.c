@@ -3,8 +3,8 @@
  * in pieces, as the kernel's datagrams do; for some their number and port are
  * made right, as otherwise none would be looked at.
  */
-/* COVERS: priv/netlink.c priv/netlink-tunnel.c */
-/* LINK: priv/netlink.o priv/netlink-tunnel.o libdstmd.a */
+/* COVERS: priv/netlink.c priv/netlink-tunnel.c priv/netlink-xfrm.c */
+/* LINK: priv/netlink.o priv/netlink-tunnel.o priv/netlink-xfrm.o libdstmd.a */
 /* LIBS: -lmnl -Wl,--wrap=mnl_socket_sendto -Wl,--wrap=mnl_socket_recvfrom */
 #include <sys/types.h>
 #include <sys/socket.h>
@@ -23,7 +23,7 @@
 enum { UP, DEL, ADDR, ROUTE, ROUTE_DEL, RULE, CLEAN, HAS, MTU, LOCAL,
     NCALL };
 enum { TUNNEL_ADD, TUNNEL_PROBE, TUNNEL_PEER, TUNNEL_DEL, TUNNEL_DROPS,
-    LEASE_ADD, LEASE_DEL, LEASE_COUNT, BPF, BPF_OUTER, NTUNNEL };
+    LEASE_ADD, LEASE_DEL, LEASE_COUNT, BPF, BPF_OUTER, POLICIES, NTUNNEL };
 
 #define RIGHT	0x80		/* of the call: number and port are right */
 #define TUNNEL	0x40		/* it is one of the second row */
@@ -93,6 +93,7 @@ fuzz_init(void)
 {
 	if (netlink_open() == -1)
 		abort();
+	(void)netlink_watch_policies();	/* not every kernel has IPsec */
 }
 
 static const struct in_addr	 v4 = { 0x0a0200c0 };
@@ -138,6 +139,10 @@ tunnel_one(uint32_t call, int is_node)
 	case BPF:
 		i = netlink_bpf_attach("dstm0", 3);
 		MUST(i == -1 || i > 0);
+		break;
+	case POLICIES:
+		i = netlink_has_policies();
+		MUST(i == -1 || i == 0 || i == 1);
 		break;
 	case BPF_OUTER:
 		memset(&outer, 0, sizeof(outer));

@@ -136,7 +136,7 @@ struct conf_node {
 	struct conf_at	 at;
 };
 
-enum conf_plane { PLANE_TUN, PLANE_BPF, PLANE_KERNEL, PLANE_AUTO };
+enum conf_plane { PLANE_AUTO, PLANE_BPF, PLANE_KERNEL, PLANE_TUN };
 
 struct conf {
 	uint32_t	 roles;

@@ -1,4 +1,4 @@
-/* What the files of netlink share: one socket, one request at a time. */
+/* What the files of netlink share: one request at a time. */
 #ifndef PRIV_NETLINK_INT_H
 #define PRIV_NETLINK_INT_H
 
@@ -15,6 +15,12 @@ struct nlmsghdr	*netlink_request(uint16_t type, uint16_t flags);
  * that it is whole messages has been checked. 0, or -1 with the kernel's errno.
  */
 int		 netlink_talk(struct nlmsghdr *, mnl_cb_t, void *);
+/* A socket for requests, of another protocol than routes, and one on it. */
+struct mnl_socket *netlink_socket(int protocol);
+int		 netlink_ask(struct mnl_socket *, struct nlmsghdr *, mnl_cb_t,
+		    void *);
+/* A descriptor that can be read when one of that group was told; or -1. */
+int		 netlink_watch(int protocol, unsigned int group);
 /* Begins one for an IPv4 route of ours; table 0: main. */
 struct nlmsghdr	*netlink_route(uint16_t type, uint16_t flags,
 		    struct in_addr dst, int plen, uint32_t metric,

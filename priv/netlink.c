@@ -36,21 +36,26 @@ static union {
 	uint8_t		 data[BUF_SIZE];
 } buf;
 
+struct mnl_socket *
+netlink_socket(int protocol)
+{
+	struct timeval tv = { WAIT_S, 0 };
+	struct mnl_socket *s;
+
+	if ((s = mnl_socket_open2(protocol, SOCK_CLOEXEC)) == NULL)
+		return (NULL);
+	if (mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) == 0 &&
+	    setsockopt(mnl_socket_get_fd(s), SOL_SOCKET, SO_RCVTIMEO, &tv,
+	    sizeof(tv)) == 0)
+		return (s);
+	mnl_socket_close(s);
+	return (NULL);
+}
+
 int
 netlink_open(void)
 {
-	struct timeval tv = { WAIT_S, 0 };
-
-	if ((nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC)) == NULL)
-		return (-1);
-	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) == -1 ||
-	    setsockopt(mnl_socket_get_fd(nl), SOL_SOCKET, SO_RCVTIMEO, &tv,
-	    sizeof(tv)) == -1) {
-		mnl_socket_close(nl);
-		nl = NULL;
-		return (-1);
-	}
-	return (0);
+	return ((nl = netlink_socket(NETLINK_ROUTE)) == NULL ? -1 : 0);
 }
 
 struct nlmsghdr *
@@ -67,12 +72,12 @@ netlink_request(uint16_t type, uint16_t flags)
 
 /* A piece of the answer to that question: its length, or -1 with errno. */
 static ssize_t
-answer(uint32_t number, int64_t end)
+answer(struct mnl_socket *s, uint32_t number, int64_t end)
 {
 	ssize_t n;
 
 	while (now_ms() < end) {
-		n = mnl_socket_recvfrom(nl, buf.data, sizeof(buf.data));
+		n = mnl_socket_recvfrom(s, buf.data, sizeof(buf.data));
 		if (n == -1 && errno == EINTR)
 			continue;
 		if (n == -1 && errno == EAGAIN)
@@ -109,30 +114,36 @@ is_whole(size_t n)
 }
 
 int
-netlink_talk(struct nlmsghdr *nh, mnl_cb_t cb, void *arg)
+netlink_ask(struct mnl_socket *s, struct nlmsghdr *nh, mnl_cb_t cb, void *arg)
 {
 	uint32_t number = nh->nlmsg_seq;
 	int64_t end = now_ms() + WAIT_S * 1000;
 	ssize_t n;
 	int r;
 
-	if (nl == NULL) {
+	if (s == NULL) {
 		errno = ENOTCONN;
 		return (-1);
 	}
-	if (mnl_socket_sendto(nl, nh, nh->nlmsg_len) == -1)
+	if (mnl_socket_sendto(s, nh, nh->nlmsg_len) == -1)
 		return (-1);
 	do {
-		if ((n = answer(number, end)) == -1)
+		if ((n = answer(s, number, end)) == -1)
 			return (-1);
 		if (!is_whole((size_t)n)) {
 			errno = EBADMSG;
 			return (-1);
 		}
 		r = mnl_cb_run(buf.data, (size_t)n, number,
-		    mnl_socket_get_portid(nl), cb, arg);
+		    mnl_socket_get_portid(s), cb, arg);
 	} while (r > MNL_CB_STOP);
 	return (r == MNL_CB_STOP ? 0 : -1);
+}
+
+int
+netlink_talk(struct nlmsghdr *nh, mnl_cb_t cb, void *arg)
+{
+	return (netlink_ask(nl, nh, cb, arg));
 }
 
 /*
@@ -535,7 +546,7 @@ index_of_addr(const struct in6_addr *v6)
 	s.want = v6;
 	if (addr_dump(&s) == -1)
 		return (-1);
-	if (s.index == 0) {
+	if (s.index <= 0) {
 		errno = EADDRNOTAVAIL;
 		return (-1);
 	}
@@ -796,18 +807,27 @@ netlink_bpf_detach_outer(const struct netlink_outer *outer)
 }
 
 int
-netlink_watch_addr6(void)
+netlink_watch(int protocol, unsigned int group)
 {
-	struct mnl_socket *s;
+	struct sockaddr_nl snl;
+	int fd;
 
-	s = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (s == NULL)
-		return (-1);
-	if (mnl_socket_bind(s, RTMGRP_IPV6_IFADDR, MNL_SOCKET_AUTOPID) == -1) {
-		mnl_socket_close(s);
+	memset(&snl, 0, sizeof(snl));
+	snl.nl_family = AF_NETLINK;
+	snl.nl_groups = group;
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
+	    protocol);
+	if (fd != -1 && bind(fd, (struct sockaddr *)&snl, sizeof(snl)) == -1) {
+		close(fd);
 		return (-1);
 	}
-	return (mnl_socket_get_fd(s));	/* for good: s is not needed */
+	return (fd);
+}
+
+int
+netlink_watch_addr6(void)
+{
+	return (netlink_watch(NETLINK_ROUTE, RTMGRP_IPV6_IFADDR));
 }
 
 /* Also after ENOBUFS: that some were lost is said once. */

@@ -44,6 +44,12 @@ int	 netlink_has_addr6(const struct in6_addr *);
  */
 int	 netlink_watch_addr6(void);	/* before the sandbox */
 void	 netlink_watch_empty(int);
+/*
+ * The same of IPsec policies, netlink-xfrm.c; -1 with EPROTONOSUPPORT: this
+ * kernel has none. Are there any (1 or 0; -1 on error)?
+ */
+int	 netlink_watch_policies(void);	/* before the sandbox */
+int	 netlink_has_policies(void);
 /* MTU of the interface that has this address; 0 on error. */
 uint32_t netlink_addr_mtu(const struct in6_addr *);
 /* A tc program (its descriptor) onto the egress of an interface: its index. */

@@ -149,6 +149,52 @@ room(const struct conf *conf, uint32_t tep)
 	return (n > FAST_MAX ? FAST_MAX : (uint32_t)n);
 }
 
+/* Programs pass IPsec policies by, and must not where there are any. */
+static void
+policies(void)
+{
+	static int had;
+	int has;
+
+	if ((has = netlink_has_policies()) == -1)
+		log_warn("IPsec policies of this host");
+	plane_bpf_leave(has != 0);
+	if ((has != 0) != had)
+		log_info(has != 0 ? "this host has IPsec policies: packets "
+		    "are carried in user space, which heeds them" : "this host "
+		    "has no IPsec policies any more: packets are carried by "
+		    "plane bpf");
+	had = has != 0;
+}
+
+static void
+policies_read(evutil_socket_t fd, short what, void *arg)
+{
+	(void)what;
+	(void)arg;
+	netlink_watch_empty((int)fd);
+	policies();
+}
+
+static int
+watch_policies(const char **why)
+{
+	struct event *ev;
+	int fd;
+
+	if ((fd = netlink_watch_policies()) == -1) {
+		if (errno == EPROTONOSUPPORT)
+			return (0);
+		*why = "it can not see this host's IPsec policies";
+		return (-1);
+	}
+	if ((ev = event_new(priv.base, fd, EV_READ | EV_PERSIST,
+	    policies_read, NULL)) == NULL || event_add(ev, NULL) == -1)
+		fatalx("event_new");
+	policies();
+	return (0);
+}
+
 static int
 try_bpf(const struct conf *conf, const char **why)
 {
@@ -160,10 +206,10 @@ try_bpf(const struct conf *conf, const char **why)
 		if (conf->teps[i].local && plane_bpf_prepare(i,
 		    room(conf, i), conf->teps[i].ifname, why) == -1)
 			return (-1);
-	if (conf->roles & ROLE_NODE)
-		return (plane_bpf_prepare(NODE_DEV, NODE_ROOM,
-		    conf->node.ifname, why));
-	return (0);
+	if ((conf->roles & ROLE_NODE) && plane_bpf_prepare(NODE_DEV,
+	    NODE_ROOM, conf->node.ifname, why) == -1)
+		return (-1);
+	return (watch_policies(why));
 }
 
 int

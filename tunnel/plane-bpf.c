@@ -335,6 +335,18 @@ plane_bpf_prepare(uint32_t dev, uint32_t max, const char *ifname,
 	return (0);
 }
 
+void
+plane_bpf_leave(int leave)
+{
+	size_t i;
+
+	for (i = 0; i < TUNNEL_DEV_MAX; i++)
+		if (devs[i].ready && leave)
+			devs[i].state->flags |= BPF_STATE_LEAVE;
+		else if (devs[i].ready)
+			devs[i].state->flags &= ~BPF_STATE_LEAVE;
+}
+
 int
 plane_bpf_stays(void)
 {
@@ -480,7 +492,7 @@ set_state(struct bpfdev *b, uint32_t ifindex)
 {
 	const struct plane_dev *pd = &b->conf;
 	struct bpf_state *st = b->state;
-	uint32_t flags = st->flags & BPF_STATE_PASS_MISS;
+	uint32_t flags = st->flags & (BPF_STATE_PASS_MISS | BPF_STATE_LEAVE);
 
 	if (pd->is_node)
 		flags |= BPF_STATE_NODE;

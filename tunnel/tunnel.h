@@ -401,6 +401,8 @@ int		 plane_tun_persist(uint32_t dev);
 extern const struct plane plane_bpf;
 int		 plane_bpf_prepare(uint32_t dev, uint32_t max,
 		    const char *ifname, const char **why);
+/* 1: the programs carry nothing, all is the tunnel process's. */
+void		 plane_bpf_leave(int);
 int		 plane_bpf_stays(void);		/* each device does: 1 or 0 */
 void		 plane_bpf_end(void);		/* all closed: removes pins */
 

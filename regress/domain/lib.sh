@@ -198,8 +198,13 @@ conf_node() {
 	EOT
 }
 
-# Starts dstmd on a host: its configuration is $T/HOST.conf, log HOST.log.
+# Starts dstmd on a host: its configuration is $T/HOST.conf, log HOST.log. What
+# carries packets is a process, unless the configuration or PLANE (empty: the
+# default) says: it is attacked, and killed, and counted by.
+PLANE=${PLANE-tun}
 start() {
+	[ -z "$PLANE" ] || grep -q '^plane ' "$T/$1.conf" ||
+	    sed -i "1i plane $PLANE" "$T/$1.conf"
 	ip netns exec "$NS-$1" "$SBIN/dstmd" -d ${VERBOSE:--v} \
 	    -f "$T/$1.conf" >>"$T/$1.log" 2>&1 &
 	eval "pid_$1=$!"

@@ -151,6 +151,28 @@ for h in tep node1; do
 	    grep -c 'pref 213 .*handle 0x')" = 1
 done
 
+# IPsec policies are heeded, which programs would pass by: by the process.
+tunnel() {
+	kill "-$1" "$(process tep tunnel)"
+}
+if on tep ip xfrm policy count >"$T/check.out" 2>&1; then
+	mark tep
+	on tep ip xfrm policy add src 2001:db8:f::/48 dst 2001:db8:e::/48 \
+	    dir out action block
+	check "an IPsec policy is seen" \
+	    wait_for 10 said tep "has IPsec policies"
+	check "packets pass" wait_for 5 fetch node1 1
+	tunnel STOP
+	refuse "and not without the tunnel process" fetch node1 1
+	on tep ip xfrm policy deleteall
+	check "its end is seen" \
+	    wait_for 10 said tep "no IPsec policies any more"
+	check "packets pass without that process" wait_for 5 fetch node1 1
+	tunnel CONT
+else
+	echo "# this kernel has no IPsec: not seen with policies"
+fi
+
 # What is over while it is dead.
 dead() {
 	stop "$1" KILL

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from plane import Plane, ns, on
+from plane import Plane, KIND, ns, on
 from tap import end, ok, wait
 
 NODE4, WEB4, STRANGER4 = '198.51.100.20', '192.0.2.80', '198.51.100.99'
@@ -325,7 +325,6 @@ def undone():
         node = Plane('node')
         node.good('start')
         return
-    good('node', 'sysctl', '-qw', 'net.ipv6.conf.lo.forwarding=1')
     path(1500)
     for host, cable in ('web', 'eth0'), ('tep', 'v4'), ('node', 'eth0'):
         good(host, 'ip', 'link', 'set', cable, 'mtu', '1500')
@@ -348,7 +347,8 @@ for size in 1280, 1400, 1500, WIDE:
     without_outer_icmp(size)
 forged()
 datagrams()
-superpackets()
-undone()
+if not KIND:            # what user space does of the kernel's work
+    superpackets()
+    undone()
 ok((tep.end(), node.end()) == (0, 0), 'both end')
 end()

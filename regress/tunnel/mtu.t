@@ -3,8 +3,19 @@
 # sizes; offload headers. The narrow cable is between the routers:
 #
 #	node -- core1 -- core2 -- tep --(IPv4)-- web
+# mtu-bpf.t is this test for plane bpf.
 set -u
 . regress/domain/lib.sh
+plane=
+case $0 in
+*-bpf.t)
+	plane=bpf
+	grep -q '^BPF_LIBS = .' config.mk || {
+		echo "1..0 # SKIP built without clang and libbpf"
+		exit 0
+	}
+	;;
+esac
 domain_start
 for h in node core1 core2 tep web; do
 	host "$h"
@@ -34,7 +45,12 @@ for h in core1 core2; do
 done
 on tep ip addr add "$gate4/24" dev v4
 on tep sysctl -qw net.ipv4.ip_forward=1
+# plane bpf routes its packets as what this host itself sends
+for h in node tep; do
+	on "$h" sysctl -qw net.ipv6.conf.lo.forwarding=1
+done
 on web ip addr add "$web4/24" dev eth0
 on web ip route add default via "$gate4"
 export PYTHONDONTWRITEBYTECODE=1
-python3 regress/tunnel/mtu.py "$NS" "$PWD/$B" "$T"
+# shellcheck disable=SC2086  # none, or one word
+python3 regress/tunnel/mtu.py "$NS" "$PWD/$B" "$T" $plane

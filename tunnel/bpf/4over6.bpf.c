@@ -257,7 +257,8 @@ dstmd_out(struct __sk_buff *skb)
 	__u32 v4;
 
 	st = bpf_map_lookup_elem(&state, &zero);
-	if (!st || st->ifindex == 0 || (st->local[0] | st->local[1] |
+	if (!st || st->ifindex == 0 || (st->flags & BPF_STATE_LEAVE) ||
+	    (st->local[0] | st->local[1] |
 	    st->local[2] | st->local[3]) == 0 ||
 	    skb->protocol != bpf_htons(PROTO_IPV4) ||
 	    bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) != 0 ||
@@ -353,7 +354,8 @@ dstmd_in_ether(struct __sk_buff *skb)
 	int tos;
 
 	st = bpf_map_lookup_elem(&state, &zero);
-	if (!st || st->ifindex == 0 || skb->pkt_type != 0 ||
+	if (!st || st->ifindex == 0 || (st->flags & BPF_STATE_LEAVE) ||
+	    skb->pkt_type != 0 ||
 	    skb->vlan_present || skb->protocol != bpf_htons(PROTO_IPV6) ||
 	    bpf_skb_load_bytes(skb, l2, &out, sizeof(out)) != 0 ||
 	    out.next != NEXT_IPV4 || !same6(out.dst, st->local) ||

@@ -29,6 +29,7 @@ struct bpf_slot {
 #define BPF_STATE_NODE		1
 #define BPF_STATE_PASS_MISS	2	/* no lease: user space decides */
 #define BPF_STATE_DEMAND	4	/* it wants to see use */
+#define BPF_STATE_LEAVE		8	/* all packets are user space's */
 
 struct bpf_state {
 	__u32	 version;	/* BPF_LAYOUT */
