@@ -11,7 +11,7 @@
  * To be raised with every change of what maps mean, here or in the programs:
  * those of a daemon before are taken over only where it is the same.
  */
-#define BPF_LAYOUT	2
+#define BPF_LAYOUT	3
 
 /*
  * One lease. v6 never changes while v4 is set: another address is another
