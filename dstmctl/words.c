@@ -102,6 +102,7 @@ word_drop(uint32_t reason)
 		[DROP_EXPIRED] = "expired",
 		[DROP_MARTIAN] = "martian",
 		[DROP_TOO_BIG] = "too_big",
+		[DROP_RATE] = "rate",
 	};
 
 	return (word(words, COUNT(words), reason));

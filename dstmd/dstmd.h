@@ -555,6 +555,7 @@ struct msg_tunnel_dev {		/* MSG_TUNNEL_DEV, _SOCK, _CLOSE, _GONE, _USED */
 	uint32_t	 is_node;	/* one entry: all goes to the TEP */
 	uint32_t	 demand;	/* tell of use, also before _SOCK */
 	uint32_t	 mtu;		/* inner, octets */
+	uint64_t	 rate;		/* bits/s of a lease, each way; 0: any */
 	struct in6_addr	 local;		/* outer, ours */
 };
 
@@ -606,6 +607,7 @@ enum tunnel_drop {
 	DROP_EXPIRED,		/* its lease is over */
 	DROP_MARTIAN,		/* an inner address that is no host's */
 	DROP_TOO_BIG,		/* for the path, and not to be fragmented */
+	DROP_RATE,		/* more than a lease may send or get */
 	DROP_NREASON
 };
 

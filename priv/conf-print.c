@@ -71,6 +71,18 @@ print_listen(FILE *f, const struct conf *conf, uint32_t role)
 			    conf->listen[i].port);
 }
 
+/* what: "prefix", of a user, or "accept from", of a TEP */
+static void
+print_prefixes(FILE *f, const char *what, const struct conf_prefix6 *list,
+    uint32_t n)
+{
+	uint32_t i;
+
+	for (i = 0; i < n; i++)
+		fprintf(f, "%s %s/%d\n", what, log_in6(&list[i].addr),
+		    list[i].len);
+}
+
 static void
 print_tep(FILE *f, const struct conf *conf, const struct conf_tep *t,
     int listens)
@@ -79,6 +91,7 @@ print_tep(FILE *f, const struct conf *conf, const struct conf_tep *t,
 	uint32_t i, j;
 
 	fprintf(f, "\ntep \"%s\" {\n", t->name);
+	print_prefixes(f, "\taccept from", t->outers, t->nouters);
 	if (!t->local) {
 		fprintf(f, "\tconnect to %s port %u\n", log_in6(&t->connect),
 		    t->port);
@@ -89,6 +102,8 @@ print_tep(FILE *f, const struct conf *conf, const struct conf_tep *t,
 	}
 	fprintf(f, "\taddress %s %s\n", log_in6(&t->addr6), log_in(t->addr4));
 	print_interface(f, t->ifname, t->mtu);
+	if (t->rate != 0)
+		fprintf(f, "\trate %llu\n", (unsigned long long)t->rate);
 	if (listens)
 		print_listen(f, conf, ROLE_TEP);
 	for (i = 0; i < t->npeers; i++) {
@@ -149,9 +164,7 @@ print_user(FILE *f, const struct conf *conf, const struct conf_user *u)
 	for (i = 0; i < u->policy.nfixed; i++)
 		fprintf(f, "\t\taddress %s\n", log_in(u->policy.fixed[i]));
 	fprintf(f, "\t\tleases %u\n", u->policy.max_leases);
-	for (i = 0; i < u->nprefixes; i++)
-		fprintf(f, "\t\tprefix %s/%d\n", log_in6(&u->prefixes[i].addr),
-		    u->prefixes[i].len);
+	print_prefixes(f, "\t\tprefix", u->prefixes, u->nprefixes);
 	if (u->call)
 		fprintf(f, "\t\tcall\n");
 	fprintf(f, "\t}\n");

@@ -123,18 +123,33 @@ conf_user(const struct conf *conf, uint32_t mech, const char *name)
 	return (user_find(conf, 0, ""));
 }
 
-/* May who logged in so use that pool? */
-static int
-pool_takes(const struct conf *conf, uint32_t pool, uint32_t mech)
+int
+conf_outer(const struct conf_tep *t, const struct in6_addr *v6)
 {
-	uint32_t mechs = conf->pools[pool].mechs;
+	uint32_t i;
 
-	return (mechs == 0 || (mechs & mech));
+	for (i = 0; i < t->nouters; i++)
+		if (in6_match(v6, &t->outers[i].addr, t->outers[i].len))
+			return (1);
+	return (t->nouters == 0);
+}
+
+/* May who logged in so, from there, use that pool? */
+static int
+pool_takes(const struct conf *conf, uint32_t pool, uint32_t mech,
+    const struct in6_addr *v6)
+{
+	const struct conf_pool *p = &conf->pools[pool];
+
+	if (p->mechs != 0 && (p->mechs & mech) == 0)
+		return (0);
+	return (v6 == NULL || conf_outer(&conf->teps[p->tep], v6));
 }
 
 void
 conf_policy(const struct conf *conf, uint32_t mech,
-    const struct conf_user *u, struct lease_policy *p)
+    const struct conf_user *u, const struct in6_addr *v6,
+    struct lease_policy *p)
 {
 	const struct lease_policy *all = &u->policy;
 	uint32_t i;
@@ -142,10 +157,10 @@ conf_policy(const struct conf *conf, uint32_t mech,
 	memset(p, 0, sizeof(*p));
 	p->max_leases = all->max_leases;
 	for (i = 0; i < all->npools; i++)
-		if (pool_takes(conf, all->pools[i], mech))
+		if (pool_takes(conf, all->pools[i], mech, v6))
 			p->pools[p->npools++] = all->pools[i];
 	for (i = 0; i < all->nfixed; i++)
-		if (pool_takes(conf, u->fixed_pools[i], mech))
+		if (pool_takes(conf, u->fixed_pools[i], mech, v6))
 			p->fixed[p->nfixed++] = all->fixed[i];
 }
 
@@ -431,6 +446,9 @@ check_tep_remote(struct check *ck, const struct conf_tep *t)
 	if ((ck->conf->roles & ROLE_SERVER) == 0)
 		fail(ck, &t->at, "tep \"%s\": on another host, but there is "
 		    "no server here to use it", t->name);
+	if (t->rate != 0)
+		fail(ck, &t->at, "tep \"%s\": its rate is for its own host to "
+		    "say", t->name);
 }
 
 static int
@@ -459,6 +477,9 @@ check_tep_local(struct check *ck, const struct conf_tep *t)
 		fail(ck, &t->at, "tep \"%s\": no address", t->name);
 	if (t->ifname[0] == '\0')
 		fail(ck, &t->at, "tep \"%s\": no interface", t->name);
+	if (t->rate != 0 && conf->plane == PLANE_KERNEL)
+		fail(ck, &t->at, "tep \"%s\": plane kernel limits no rate: "
+		    "choose plane tun or bpf", t->name);
 	if (!tep_used(conf, t))
 		fail(ck, &t->at, "tep \"%s\": neither a pool nor a server "
 		    "uses it", t->name);

@@ -100,6 +100,9 @@ struct conf_tep {
 	struct in_addr	 addr4;		/* local: inner */
 	char		 ifname[IFNAME_SIZE];
 	uint32_t	 mtu;		/* inner; 0: from the outer path */
+	uint64_t	 rate;		/* bits/s of a lease; 0: no limit */
+	uint32_t	 nouters;	/* where its nodes are; 0: anywhere */
+	struct conf_prefix6 outers[CONF_PREFIX_MAX];
 	uint32_t	 npeers;	/* servers that it obeys */
 	struct conf_peer peers[CONF_PEER_MAX];
 	/* remote: */
@@ -196,9 +199,16 @@ void		 conf_free(struct conf *);	/* NULL is fine */
  * each printed, with the file's name where no better place is known.
  */
 int		 conf_check(struct conf *, const char *);
-/* What a user may have who logged in by that mechanism, in its order. */
+/* May a node of that TEP have this outer address? 1 or 0. */
+int		 conf_outer(const struct conf_tep *, const struct in6_addr *);
+/*
+ * What a user may have who logged in by that mechanism, in its order, for a
+ * node of that outer address; NULL: of any. Without a pool and an address:
+ * nothing.
+ */
 void		 conf_policy(const struct conf *, uint32_t mech,
-		    const struct conf_user *, struct lease_policy *);
+		    const struct conf_user *, const struct in6_addr *,
+		    struct lease_policy *);
 /*
  * Policy of an authenticated identity, or NULL: not allowed. The default
  * class covers no server that a local TEP obeys.

@@ -274,7 +274,7 @@ node_user(const struct msg_auth_verdict *mv)
 
 	if (u == NULL)
 		return (NULL);
-	conf_policy(priv.conf, mv->mech, u, &policy);
+	conf_policy(priv.conf, mv->mech, u, NULL, &policy);
 	return (policy.npools + policy.nfixed > 0 ? u : NULL);
 }
 

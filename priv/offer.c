@@ -251,7 +251,7 @@ offer_start(struct offer *o)
 		fatalx("evtimer_new");
 	timer_set(o->timer, patience < PATIENCE_MAX ? patience : PATIENCE_MAX);
 	u = conf_user(priv.conf, o->owner.mech, o->owner.name);
-	conf_policy(priv.conf, o->owner.mech, u, &policy);
+	conf_policy(priv.conf, o->owner.mech, u, &o->owner.v6, &policy);
 	memset(&ask, 0, sizeof(ask));
 	ask.conn.id = CONN_MAX;
 	ask.conn.gen = 1;
@@ -268,7 +268,9 @@ offer_make(const char *name, const struct in6_addr *v6, offer_cb done,
     void *arg)
 {
 	struct lease_owner owner;
+	struct lease_policy policy;
 	struct conn_ref conn = { 0, 0 };
+	const struct conf_user *u;
 	const char *why;
 	uint32_t i;
 
@@ -278,8 +280,11 @@ offer_make(const char *name, const struct in6_addr *v6, offer_cb done,
 	owner.v6 = *v6;
 	if ((why = find_owner(&owner, &conn)) != NULL)
 		return (why);
-	if (conf_user(priv.conf, owner.mech, owner.name) == NULL)
+	if ((u = conf_user(priv.conf, owner.mech, owner.name)) == NULL)
 		return ("its user has no place in the configuration");
+	conf_policy(priv.conf, owner.mech, u, &owner.v6, &policy);
+	if (policy.npools + policy.nfixed == 0)
+		return ("no pool of its user is for that node");
 	if (lease_is_held(server_engine(), &owner))
 		return ("that node has a lease already");
 	if (server_draining() != DRAIN_OFF)

@@ -85,11 +85,13 @@ static void	 pool_begin(const struct tok *);
 static void	 pool_add(const struct tok *, const struct tok *, int);
 static void	 add_redirect(const struct tok *);
 static void	 user_begin(const struct tok *, const char *, uint32_t);
-static void	 user_prefix(const struct tok *);
+static void	 add_prefix6(const struct tok *, struct conf_prefix6 *,
+		    uint32_t *, const char *);
 static void	 user_address(const struct tok *);
 static void	 user_pool(const struct tok *);
 static void	 tep_begin(const struct tok *);
 static void	 tep_address(const struct tok *, const struct tok *);
+static void	 tep_rate(const struct tok *);
 static void	 peer_begin(const struct tok *);
 static void	 peer_allow(const struct tok *);
 static void	 server_begin(const struct tok *);
@@ -110,6 +112,7 @@ static void	 node_table(const struct tok *, const struct tok *);
 %token	<tok> IDLE IDLETIMEOUT INCLUDE INTERFACE KEEPALIVE KERNEL KEYTAB
 %token	<tok> LEASES LIFETIME LIMITS LISTEN LOGIN MAXIMUM METRIC MINIMUM MTU NO NODE
 %token	<tok> OFFERS ON PASSWORD PASSWORDS PERSOURCE PLANE POOL PORT PREFIX QUARANTINE
+%token	<tok> RATE
 %token	<tok> REDIRECT REQUESTRATE REQUESTTIMEOUT ROUTE SECRETS SERVER
 %token	<tok> SOURCEPREFIX SOURCERATE STORE
 %token	<tok> SUCCESSPAUSE
@@ -337,7 +340,10 @@ useropt		: POOL STRING			{ user_pool($2); }
 			pc.user->policy.max_leases = number($1, $2, 0,
 			    UINT32_MAX);
 		}
-		| PREFIX STRING			{ user_prefix($2); }
+		| PREFIX STRING {
+			add_prefix6($2, pc.user->prefixes,
+			    &pc.user->nprefixes, "user");
+		}
 		| ADDRESS STRING		{ user_address($2); }
 		| CALL {
 			once(2, $1);
@@ -368,6 +374,14 @@ tepopt		: ADDRESS STRING STRING {
 		| LISTEN ON STRING port {
 			pc.tep->local = 1;
 			add_listen($3, $4, ROLE_TEP);
+		}
+		| RATE STRING {
+			once(1, $1);
+			tep_rate($2);
+		}
+		| ACCEPT FROM STRING {
+			add_prefix6($3, pc.tep->outers, &pc.tep->nouters,
+			    "tep");
 		}
 		| SECRETS STRING		{ set_secrets($1, $2); }
 		| SERVER STRING			{ peer_begin($2); }
@@ -481,7 +495,7 @@ idle		: /* empty */			{ $$ = IDLE_DEFAULT; }
 static const struct keyword {
 	const char	*name;
 	int		 token;
-} keywords[] = {	/* sorted; fewer than 64 (once) */
+} keywords[] = {	/* sorted; up to 64 (once) */
 	{ "accept",		ACCEPT },
 	{ "address",		ADDRESS },
 	{ "allow",		ALLOW },
@@ -529,6 +543,7 @@ static const struct keyword {
 	{ "port",		PORT },
 	{ "prefix",		PREFIX },
 	{ "quarantine",		QUARANTINE },
+	{ "rate",		RATE },
 	{ "redirect",		REDIRECT },
 	{ "request-rate",	REQUESTRATE },
 	{ "request-timeout",	REQUESTTIMEOUT },
@@ -547,7 +562,7 @@ static const struct keyword {
 	{ "weight",		WEIGHT },
 };
 #define NKEYWORDS	(sizeof(keywords) / sizeof(keywords[0]))
-_Static_assert(NKEYWORDS < 64, "a bit of `seen' for each");
+_Static_assert(NKEYWORDS <= 64, "a bit of `seen' for each");
 
 static int
 keyword_cmp(const void *key, const void *elem)
@@ -865,20 +880,22 @@ user_pool(const struct tok *t)
 	TAILQ_INSERT_TAIL(&pc.wants, w, entry);
 }
 
+/* Another of up to CONF_PREFIX_MAX prefixes of a user or a TEP. */
 static void
-user_prefix(const struct tok *t)
+add_prefix6(const struct tok *t, struct conf_prefix6 *list, uint32_t *n,
+    const char *whose)
 {
-	struct conf_user *u = pc.user;
 	struct conf_prefix6 p;
 	char why[VALUE_WHY];
 
 	memset(&p, 0, sizeof(p));
 	if (value_prefix6(t->text, &p, why) == -1)
 		fail(t, "%s", why);
-	else if (u->nprefixes == CONF_PREFIX_MAX)
-		fail(t, "too many prefixes of one user (%d)", CONF_PREFIX_MAX);
+	else if (*n == CONF_PREFIX_MAX)
+		fail(t, "too many prefixes of one %s (%d)", whose,
+		    CONF_PREFIX_MAX);
 	else
-		u->prefixes[u->nprefixes++] = p;
+		list[(*n)++] = p;
 }
 
 static void
@@ -929,6 +946,15 @@ tep_address(const struct tok *a, const struct tok *b)
 	(void)get_addr6(six, &pc.tep->addr6);
 	if (value_addr4(four->text, &pc.tep->addr4, why) == -1)
 		fail(four, "%s", why);
+}
+
+static void
+tep_rate(const struct tok *t)
+{
+	char why[VALUE_WHY];
+
+	if (value_rate(t->text, &pc.tep->rate, why) == -1)
+		fail(t, "%s", why);
 }
 
 static void

@@ -66,7 +66,7 @@ choose_kernel(const struct conf *conf)
 }
 
 #ifdef HAVE_BPF
-#define FAST_MAX	(1U << 20)	/* leases of a TEP, 150 octets each */
+#define FAST_MAX	(1U << 20)	/* leases of a TEP, 170 octets each */
 #define SPARE		64		/* slots that are not used again at once */
 #define NODE_ROOM	4
 #define FLAGS_AT	132	/* of a route, in /proc/net/ipv6_route */

@@ -71,18 +71,42 @@ server_init(void)
 		fatalx("evtimer_new");
 }
 
-void
-server_load(const struct lease_rec *rec)
+/*
+ * Where a lease was granted to the node before its TEP was given other
+ * prefixes, it is over: no packet is to pass.
+ */
+static int
+is_outside(const struct lease_rec *rec)
 {
+	const struct conf *conf = priv.conf;
+	uint32_t i;
+
+	for (i = 0; i < conf->nteps; i++)
+		if (strcmp(conf->teps[i].name, rec->tep) == 0)
+			return (!conf_outer(&conf->teps[i], &rec->v6));
+	return (0);
+}
+
+void
+server_load(const struct lease_rec *stored)
+{
+	struct lease_rec rec = *stored;
+
 	if (engine == NULL) {
 		log_doubt(PROC_STORE, "the store has a lease of %s, but this "
-		    "daemon is no server", log_in(rec->v4));
+		    "daemon is no server", log_in(rec.v4));
 		return;
 	}
-	if (lease_load(engine, now_ms(), now_wall(), rec) == -1)
+	if (rec.state == REC_BOUND && is_outside(&rec)) {
+		log_info("the lease of %s by %s is over: TEP %s takes no node "
+		    "at %s", log_in(rec.v4), rec.name, rec.tep,
+		    log_in6(&rec.v6));
+		rec.state = REC_ENDED;
+	}
+	if (lease_load(engine, now_ms(), now_wall(), &rec) == -1)
 		log_doubt(PROC_STORE, "the lease of %s by %s in the store is "
-		    "not one of this configuration: ignored", log_in(rec->v4),
-		    rec->name);
+		    "not one of this configuration: ignored", log_in(rec.v4),
+		    rec.name);
 }
 
 void
@@ -325,9 +349,16 @@ node_request(struct pconn *c, const struct msg_lease_request *req)
 	ask.owner.v6 = req->v6;
 	if (IN6_IS_ADDR_UNSPECIFIED(&req->v6) && req->op != OP_CREATE)
 		ask.owner.v6 = c->peer;
-	conf_policy(priv.conf, c->mech, c->user, &policy);
+	conf_policy(priv.conf, c->mech, c->user, &ask.owner.v6, &policy);
 	ask.policy = &policy;
 	if (!claim_allowed(c, &ask.owner.v6)) {
+		server_reply(req, STATUS_IPV6, NULL);
+		return;
+	}
+	/* Who logged in has a pool: it is the TEPs' prefixes that leave none. */
+	if (req->op == OP_CREATE && policy.npools + policy.nfixed == 0) {
+		log_peer("%s: no TEP of its pools takes a node at %s", c->name,
+		    log_in6(&ask.owner.v6));
 		server_reply(req, STATUS_IPV6, NULL);
 		return;
 	}

@@ -215,6 +215,7 @@ tep_open(uint32_t i)
 		    NODE_DEV);
 	dev->dev = i;
 	dev->mtu = tep_mtu(tep);
+	dev->rate = tep->rate;
 	dev->local = tep->addr6;
 	strlcpy(dev->ifname, tep->ifname, sizeof(dev->ifname));
 	if (priv.plane->open(dev) == -1)
@@ -466,9 +467,12 @@ tep_request(struct pconn *c, const struct msg_lease_request *req)
 		log_peer("server %s may not map %s here", c->name,
 		    log_in(req->v4));
 		server_reply(req, STATUS_IPV4, NULL);
-	} else if (!in6_usable(&req->v6) || tep_is_own(&req->v6))
+	} else if (!in6_usable(&req->v6) || tep_is_own(&req->v6) ||
+	    !conf_outer(tep, &req->v6)) {
+		log_peer("server %s: no node of this TEP may be at %s",
+		    c->name, log_in6(&req->v6));
 		server_reply(req, STATUS_IPV6, NULL);
-	else if (e != NULL && (e->server != c->server || e->tep != c->tep))
+	} else if (e != NULL && (e->server != c->server || e->tep != c->tep))
 		server_reply(req, STATUS_UNAVAILABLE, NULL);
 	else if (req->op == OP_INFO && e == NULL)
 		server_reply(req, STATUS_UNAVAILABLE, NULL);

@@ -12,6 +12,9 @@
 #include "dstmd/dstmd.h"
 #include "priv/value.h"
 
+#define RATE_MIN	64000LL		/* bits/s */
+#define RATE_MAX	100000000000LL
+
 static int	 refuse(char *, const char *, ...)
 		    __attribute__((__format__ (printf, 2, 3)));
 
@@ -204,6 +207,34 @@ value_range(const char *s, const char *last, struct conf_range *r, int *plen,
 		return (-1);
 	value_prefix_range(&p, r);
 	*plen = p.len;
+	return (0);
+}
+
+int
+value_rate(const char *s, uint64_t *rate, char *why)
+{
+	static const char units[] = "kmg";
+	const char *errstr, *unit;
+	char digits[24];
+	long long n, scale = 1;
+	size_t i, len = strlen(s);
+
+	if (len > 0 && (unit = strchr(units, s[len - 1])) != NULL) {
+		len--;
+		for (i = 0; i <= (size_t)(unit - units); i++)
+			scale *= 1000;
+	}
+	if (len >= sizeof(digits))
+		len = 0;
+	memcpy(digits, s, len);
+	digits[len] = '\0';
+	/* Rounded up, the least is no less. */
+	n = strtonum(digits, (RATE_MIN + scale - 1) / scale, RATE_MAX / scale,
+	    &errstr);
+	if (errstr != NULL)
+		return (refuse(why, "rate %s is %s (64k to 100g bits a "
+		    "second)", s, errstr));
+	*rate = (uint64_t)(n * scale);
 	return (0);
 }
 

@@ -22,6 +22,8 @@ int	 value_prefix6(const char *, struct conf_prefix6 *, char *why);
  */
 int	 value_range(const char *, const char *, struct conf_range *,
 	    int *plen, char *why);
+/* Bits a second, with k, m or g at the end: 64k to 100g. */
+int	 value_rate(const char *, uint64_t *, char *why);
 /* A network interface's name, into IFNAME_SIZE octets. */
 int	 value_ifname(const char *, char *, char *why);
 

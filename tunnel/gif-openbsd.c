@@ -55,6 +55,10 @@ gif_open(const struct plane_dev *pd)
 		    pd->ifname);
 		return (-1);
 	}
+	if (pd->rate != 0) {
+		log_warnx("interface %s: gif(4) limits no rate", pd->ifname);
+		return (-1);
+	}
 	memset(&ifr, 0, sizeof(ifr));
 	strlcpy(ifr.ifr_name, pd->ifname, sizeof(ifr.ifr_name));
 	if (gif_ioctl(AF_INET, SIOCIFCREATE, &ifr) == -1) {

@@ -94,7 +94,8 @@ static const char *const maps[] = { "leases", "slots", "state", "drops" };
 /* The programs count by these numbers. */
 _Static_assert(DROP_INNER_SOURCE == 0 && DROP_OUTER_SOURCE == 1 &&
     DROP_NO_LEASE == 2 && DROP_MALFORMED == 3 && DROP_ECN == 4 &&
-    DROP_QUEUE == 5 && DROP_EXPIRED == 6 && DROP_MARTIAN == 7,
+    DROP_QUEUE == 5 && DROP_EXPIRED == 6 && DROP_MARTIAN == 7 &&
+    DROP_TOO_BIG == 8 && DROP_RATE == 9,
     "4over6.bpf.c");
 
 static int
@@ -498,12 +499,13 @@ set_state(struct bpfdev *b, uint32_t ifindex)
 	if (pd->demand)
 		flags |= BPF_STATE_DEMAND;
 	if (st->ifindex == ifindex && st->flags == flags &&
-	    st->mtu == pd->mtu &&
+	    st->mtu == pd->mtu && st->rate == pd->rate &&
 	    memcmp(st->local, &pd->local, sizeof(st->local)) == 0)
 		return;
 	st->ifindex = 0;
 	st->flags = flags;
 	st->mtu = pd->mtu;
+	st->rate = pd->rate;
 	memcpy(st->local, &pd->local, sizeof(st->local));
 	__atomic_store_n(&st->ifindex, ifindex, __ATOMIC_SEQ_CST);
 }

@@ -127,6 +127,7 @@ fill_dev(const struct device *d, struct msg_tunnel_dev *m)
 	m->is_node = d->conf.is_node != 0;
 	m->demand = d->conf.demand != 0;
 	m->mtu = d->conf.mtu;
+	m->rate = d->conf.rate;
 	m->local = d->conf.local;
 }
 

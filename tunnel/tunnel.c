@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "dstmd/msg.h"
+#include "tunnel/rate.h"
 #include "tunnel/tunnel.h"
 
 #define BATCH		64	/* packets of one device, then others */
@@ -244,6 +245,16 @@ entry_out(struct device *d, const uint8_t *p, uint32_t n)
 	return (entry_live(d, e, n));
 }
 
+/* May n packets, octets in all, pass? Each lease has its rate, each way. */
+static int
+in_time(struct device *d, unsigned long long *busy, size_t octets, uint32_t n)
+{
+	if (rate_take(busy, d->conf.rate, octets, (uint64_t)batch_ms * 1000000))
+		return (1);
+	d->drops[DROP_RATE] += n;
+	return (0);
+}
+
 /* Another packet of the batch, to e's far end: its two pieces, empty. */
 static struct iovec *
 batch_out(struct tunnel_entry *e, int tclass)
@@ -418,7 +429,8 @@ packet_out(struct device *d, uint8_t *p, size_t size,
 		d->drops[DROP_MALFORMED]++;
 		return;
 	}
-	if ((e = entry_out(d, p, g.n)) == NULL)
+	if ((e = entry_out(d, p, g.n)) == NULL || !in_time(d, &e->out_busy,
+	    len + (g.n - 1) * g.hlen, g.n))
 		return;
 	mtu = entry_mtu(d, e);
 	ipv4_clamp_mss(p, len, mtu);
@@ -591,7 +603,8 @@ packet_in(struct device *d, int i)
 		d->drops[DROP_MALFORMED]++;
 		return;
 	}
-	if ((e = entry_in(d, p, &in.names[i].sin6_addr)) == NULL)
+	if ((e = entry_in(d, p, &in.names[i].sin6_addr)) == NULL ||
+	    !in_time(d, &e->in_busy, len, 1))
 		return;
 	if (ecn_decap(p, len, traffic_class(&in.msgs[i].msg_hdr)) == -1) {
 		d->drops[DROP_ECN]++;

@@ -200,6 +200,7 @@ struct tunnel_entry {
 	uint32_t	 pmtu;		/* outer, octets; 0: none is known */
 	int64_t		 pmtu_until;	/* ms */
 	uint64_t	 in_packets, in_bytes, out_packets, out_bytes;
+	unsigned long long in_busy, out_busy;	/* rate_take */
 };
 struct tunnel_map *tunnel_map_new(void);
 void		 tunnel_map_free(struct tunnel_map *);
@@ -293,6 +294,8 @@ struct plane_dev {
 	int		 demand;	/* MSG_TUNNEL_USED when the host sends,
 					 * once a second at most */
 	uint32_t	 mtu;
+	uint64_t	 rate;		/* bits/s of each lease, each way;
+					 * 0: no limit */
 	int		 left;		/* the interface is there, of a daemon
 					 * before us, and is taken */
 	char		 ifname[IFNAME_SIZE];

@@ -137,7 +137,7 @@ round() {
 	check "$3: the address is the same" test "$(node_address node1)" = "$a"
 }
 other_layout() {
-	python3 regress/tunnel/pin.py "$pin_tep" 48 0 0 9999
+	python3 regress/tunnel/pin.py "$pin_tep" 56 0 0 9999
 }
 for h in tep node1; do
 	round "$h" KILL "$h, kill -9"

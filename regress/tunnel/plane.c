@@ -9,6 +9,7 @@
  *	pid
  *	freeze | thaw		SIGSTOP, SIGCONT
  *	open dev is_node mtu ifname local
+ *	rate bits		a second, of leases of what is opened then
  *	close dev
  *	reopen dev
  *	add dev n v4 v6		n entries, addresses counting up
@@ -203,6 +204,16 @@ number(const char *s)
 	return ((uint32_t)strtoul(s, NULL, 10));
 }
 
+/* Of each lease of what is opened from now on. */
+static uint64_t		 rate;
+
+static void
+cmd_rate(char *args[])
+{
+	rate = strtoull(args[0], NULL, 10);
+	answer("ok");
+}
+
 static void
 cmd_open(char *args[])
 {
@@ -220,6 +231,7 @@ cmd_open(char *args[])
 #endif
 	pd.is_node = args[1][0] == '1';
 	pd.mtu = number(args[2]);
+	pd.rate = rate;
 	strlcpy(pd.ifname, args[3], sizeof(pd.ifname));
 	inet_pton(AF_INET6, args[4], &pd.local);
 	answer(plane->open(&pd) == 0 ? "ok" : "error");
@@ -395,6 +407,7 @@ static const struct command {
 	{ "pid", 0, cmd_pid },
 	{ "freeze", 0, cmd_freeze },
 	{ "thaw", 0, cmd_thaw },
+	{ "rate", 1, cmd_rate },
 	{ "open", 5, cmd_open },
 	{ "close", 1, cmd_close },
 	{ "reopen", 1, cmd_reopen },

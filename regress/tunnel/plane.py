@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
 ns, build, tmp = sys.argv[1:4]
 KIND = sys.argv[4:]  # bpf, or nothing: tun
 DROPS = ('inner_source', 'outer_source', 'no_lease', 'malformed', 'ecn',
-         'queue', 'expired', 'martian', 'too_big')
+         'queue', 'expired', 'martian', 'too_big', 'rate')
 
 
 def on(host, *cmd, quiet=True):

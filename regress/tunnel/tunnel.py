@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 from plane import Plane, KIND, ns, on
 from tap import end, ok, wait
@@ -198,6 +199,83 @@ def lies():
     ok('(said once)' in tep.said(), 'is said')
 
 
+FLOOD = """
+import socket, struct, sys, time
+n, inner, dst, src = int(sys.argv[1]), *sys.argv[2:5]
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 4)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+s.bind((src, 0))
+p = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 1000, 0, 0, 64, 17, 0,
+                socket.inet_aton(inner), socket.inet_aton('198.51.100.1'))
+p += bytes(980)
+for i in range(n):
+    s.sendto(p, (dst, 0))
+    if i % 200 == 199:      # what is lost on the way is no drop
+        time.sleep(0.005)
+"""
+FLOOD_OUT = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(int(sys.argv[1])):
+    s.sendto(bytes(972), (sys.argv[2], 9))
+    if i % 200 == 199:
+        time.sleep(0.005)
+"""
+
+
+def flooded(dev, v4, do):
+    """What passed of one flood: octets in and out, drops, seconds."""
+    row = next(r for r in tep.do('list', dev, 0, 10) if r[0] == v4)
+    drops, begin = tep.drops(dev)['rate'], time.monotonic()
+    r = do()
+    assert r.returncode == 0, r.stdout
+    while True:             # until the last packets are through
+        now = next(r for r in tep.do('list', dev, 0, 10) if r[0] == v4)
+        time.sleep(0.1)
+        if next(r for r in tep.do('list', dev, 0, 10) if r[0] == v4) == now:
+            break
+    return (int(now[3]) - int(row[3]), int(now[5]) - int(row[5]),
+            tep.drops(dev)['rate'] - drops, time.monotonic() - begin)
+
+
+def rates():
+    """Each lease has its rate, each way; without one there is no limit."""
+    n = 4000                # 4 MB, in a few tenths of a second
+    on('tep', 'ip', 'addr', 'add', '2001:db8::3/64', 'dev', 'eth0', 'nodad')
+    tep.do('rate', 4000000)
+    ok(tep.good('open', 1, 0, 1460, 'tun1', '2001:db8::3'),
+       'a TEP whose leases have 4 Mbit/s')
+    tep.do('rate', 0)
+    tep.do('add', 1, 2, '198.51.100.30', '2001:db8::1')
+    tep.do('add', 1, 1, '198.51.100.31', '2001:db8::1')
+    on('tep', 'ip', 'route', 'add', '198.51.100.30/31', 'dev', 'tun1')
+
+    def there(v4, dst, n=n):
+        return on('node', sys.executable, '-c', FLOOD, str(n), v4, dst,
+                  '2001:db8::1')
+    ok(wait(lambda: flooded(1, '198.51.100.31', lambda: there(
+        '198.51.100.31', '2001:db8::3', 1))[0] == 1000), 'carries them')
+    burst, per_s = 125000 + 1000, 500000
+    got, _, drops, s = flooded(1, '198.51.100.30', lambda: there(
+        '198.51.100.30', '2001:db8::3'))
+    print('# in: %d octets in %.1f s, %d packets dropped' % (got, s, drops))
+    ok(burst - 1000 <= got <= burst + per_s * s, 'a flood is cut to them')
+    ok(0 < drops <= n - got // 1000, 'and what is above is counted')
+    ok(flooded(1, '198.51.100.31', lambda: there(
+        '198.51.100.31', '2001:db8::3', 50))[0] == 50000,
+       'another lease has its own')
+    _, got, drops, s = flooded(1, '198.51.100.30', lambda: on(
+        'tep', sys.executable, '-c', FLOOD_OUT, str(n), '198.51.100.30'))
+    print('# out: %d octets in %.1f s, %d packets dropped' % (got, s, drops))
+    ok(burst - 1000 <= got <= burst + per_s * s and
+       0 < drops <= n - got // 1000, 'so is one to the node')
+    got, _, drops, s = flooded(0, '198.51.100.20', lambda: there(
+        '198.51.100.20', '2001:db8::2'))
+    print('# without: %d octets in %.1f s' % (got, s))
+    ok(got > burst + per_s * s and drops == 0, 'without a rate nothing is')
+    ok(tep.good('close', 1), 'it is closed')
+
+
 def removed():
     """Somebody removes the interface under it."""
     pid = node.pid()
@@ -225,6 +303,7 @@ restarts()
 many()
 expires()
 lies()
+rates()
 removed()
 ok((tep.end(), node.end()) == (0, 0), 'both end')
 end()

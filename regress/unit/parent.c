@@ -31,6 +31,7 @@ static const char	 config[] =
     "		address 10.9.0.9 prefix 2001:db8:1::7 }\n"
     "	anonymous { pool \"here\" leases 4 } }\n"
     "tep \"here\" { address 2001:db8::2 192.0.2.1 interface \"dstm0\"\n"
+    "	accept from 2001:db8:1::/125 accept from 2001:db8:5::/48\n"
     "	listen on 2001:db8::2 server \"other\" { allow 203.0.113.0/28 } }\n"
     "tep \"far\" { connect to 2001:db8::3 login \"dstm1\" password \"/p\" }\n"
     "node { server 2001:db8:9::1 login \"x\" password \"/p\"\n"
@@ -388,7 +389,9 @@ p_add(uint32_t dev, struct in_addr v4, const struct in6_addr *v6,
 {
 	int i = plane_slot(v4);
 
-	(void)dev;
+	/* the one node that is outside of what the TEP accepts */
+	assert_true(dev == NODE_DEV ||
+	    !IN6_ARE_ADDR_EQUAL(v6, &pw.nodes[NADDR - 1]));
 	/* every entry ends by itself */
 	assert_true(until > now_ms() && until < INT64_MAX);
 	/* another server's may be anything, but not ours */

@@ -27,7 +27,7 @@ struct priv		 priv;
 static struct conf	 conf;
 static struct conf_user	 alice;
 static int64_t		 clock_ms = 1000;
-static int		 up, is_held, known;
+static int		 up, is_held, known, poolless;
 static uint32_t		 ncall, noffer, nask, nrevoke;
 static struct msg_call	 last;
 static struct msg_lease_reply offered;
@@ -97,12 +97,14 @@ conf_user(const struct conf *c, uint32_t mech, const char *name)
 
 void
 conf_policy(const struct conf *c, uint32_t mech, const struct conf_user *u,
-    struct lease_policy *p)
+    const struct in6_addr *v6, struct lease_policy *p)
 {
 	(void)c;
 	(void)mech;
 	assert_ptr_equal(u, &alice);
+	assert_non_null(v6);
 	memset(p, 0, sizeof(*p));
+	p->npools = poolless ? 0 : 1;
 }
 
 struct lease_engine *
@@ -310,7 +312,7 @@ setup(void **state)
 	}
 	memset(conns, 0, sizeof(conns));
 	alice.call = up = 1;
-	is_held = known = 0;
+	is_held = known = poolless = 0;
 	ncall = noffer = nask = nrevoke = 0;
 	return (0);
 }
@@ -408,6 +410,10 @@ test_offer_kept(void **state)
 	is_held = 1;
 	assert_non_null(allocate("alice"));
 	is_held = 0;
+	poolless = 1;
+	assert_non_null(allocate("alice"));
+	poolless = 0;
+	assert_int_equal(nask, 0);
 	assert_null(allocate("alice"));
 	assert_int_equal(nask, 1);
 	assert_int_equal(asked.conn.id, CONN_MAX);

@@ -708,16 +708,58 @@ test_mech_lists(void **state)
 	assert_int_equal(c->listen[0].mechs[2], MECH_SCRAM_SHA_256);
 	assert_int_equal(c->listen[0].mechs[3], 0);
 	assert_non_null(u = conf_user(c, MECH_PLAIN, "u"));
-	conf_policy(c, MECH_DIGEST_MD5, u, &p);
+	conf_policy(c, MECH_DIGEST_MD5, u, NULL, &p);
 	assert_int_equal(p.npools, 2);
 	assert_memory_equal(p.pools, u->policy.pools, 2);
 	assert_int_equal(p.max_leases, 3);
-	conf_policy(c, MECH_PLAIN, u, &p);
+	conf_policy(c, MECH_PLAIN, u, NULL, &p);
 	assert_int_equal(p.npools, 1);
 	assert_string_equal(c->pools[p.pools[0]].name, "p");
 	assert_non_null(u = conf_user(c, MECH_PLAIN, "v"));
-	conf_policy(c, MECH_PLAIN, u, &p);
+	conf_policy(c, MECH_PLAIN, u, NULL, &p);
 	assert_int_equal(p.npools, 0);
+	conf_free(c);
+}
+
+/* A pool is for the nodes that its TEP takes. */
+static void
+test_outer(void **state)
+{
+	struct conf *c;
+	struct lease_policy p;
+	const struct conf_user *u;
+	struct in6_addr in, out;
+
+	(void)state;
+	assert_int_equal(inet_pton(AF_INET6, "2001:db8:5:6::7", &in), 1);
+	assert_int_equal(inet_pton(AF_INET6, "2001:db8:6::7", &out), 1);
+	c = good(SECRETS "tep l { address 2001:db8::2 198.51.100.1 "
+	    "interface d\naccept from 2001:db8:5::/48 accept from 2001:db8:7::7 }\n"
+	    "tep r { connect to 2001:db8::3 login s password \"/p\" }\n"
+	    "server { listen on 2001:db8::1\n" POOL
+	    "pool q { 192.0.2.77 - 192.0.2.78 tep r }\n"
+	    "pool s { 192.0.2.79 - 192.0.2.80 tep l }\n"
+	    "user u { pool p pool q address 192.0.2.79 address 192.0.2.78 }\n"
+	    "user v { pool p address 192.0.2.80 } }\n");
+	assert_int_equal(c->teps[0].nouters, 2);
+	assert_int_equal(c->teps[0].outers[1].len, 128);
+	assert_true(conf_outer(&c->teps[0], &in));
+	assert_false(conf_outer(&c->teps[0], &out));
+	assert_true(conf_outer(&c->teps[1], &out));
+	assert_non_null(u = conf_user(c, MECH_SCRAM_SHA_256, "u"));
+	conf_policy(c, MECH_SCRAM_SHA_256, u, &in, &p);
+	assert_int_equal(p.npools, 2);
+	assert_int_equal(p.nfixed, 2);
+	conf_policy(c, MECH_SCRAM_SHA_256, u, &out, &p);
+	assert_int_equal(p.npools, 1);
+	assert_string_equal(c->pools[p.pools[0]].name, "q");
+	assert_int_equal(p.nfixed, 1);
+	assert_string_equal(log_in(p.fixed[0]), "192.0.2.78");
+	assert_non_null(u = conf_user(c, MECH_SCRAM_SHA_256, "v"));
+	conf_policy(c, MECH_SCRAM_SHA_256, u, &out, &p);
+	assert_int_equal(p.npools + p.nfixed, 0);
+	conf_policy(c, MECH_SCRAM_SHA_256, u, NULL, &p);
+	assert_int_equal(p.npools + p.nfixed, 2);
 	conf_free(c);
 }
 
@@ -1404,6 +1446,7 @@ main(void)
 		cmocka_unit_test(test_user_errors),
 		cmocka_unit_test(test_mechs),
 		cmocka_unit_test(test_mech_lists),
+		cmocka_unit_test(test_outer),
 		cmocka_unit_test(test_peers),
 		cmocka_unit_test(test_peer_errors),
 		cmocka_unit_test(test_tep_errors),

@@ -150,7 +150,7 @@ test_words(void **state)
 	assert_string_equal(word_role(5), "unknown");
 	assert_string_equal(word_kind(CONN_NONE), "unknown");
 	assert_string_equal(word_kind(CONN_TO_TEP), "to-tep");
-	assert_string_equal(word_drop(DROP_NREASON - 1), "too_big");
+	assert_string_equal(word_drop(DROP_NREASON - 1), "rate");
 	assert_string_equal(word_drop(DROP_NREASON), "unknown");
 	assert_null(word_name("", 1));
 	assert_string_equal(word_name("a\n\033b\377c\177", 8), "a??b?c?");
@@ -305,13 +305,13 @@ test_table_tunnels(void **state)
 	assert_string_equal(text,
 "dstm0: TEP local, plane bpf, outer 2001:db8::2, MTU 1460, 1 entry\n"
 "  dropped: inner_source 0, outer_source 5, no_lease 0, malformed 0, ecn 0, "
-"queue 0, expired 0, martian 0, too_big 0\n"
+"queue 0, expired 0, martian 0, too_big 0, rate 0\n"
 "ADDRESS        OUTER           IN  OCTETS                   OUT  OCTETS\n"
 "198.51.100.16  2001:db8:1::10  12    1.5K  18446744073709551615       0\n"
 "\n"
 "dstm1: node, plane bpf, outer 2001:db8::2, MTU 1460, 0 entries\n"
 "  dropped: inner_source 0, outer_source 5, no_lease 0, malformed 0, ecn 0, "
-"queue 0, expired 0, martian 0, too_big 0\n");
+"queue 0, expired 0, martian 0, too_big 0, rate 0\n");
 }
 
 static void
@@ -491,7 +491,7 @@ test_json_tunnels(void **state)
 	    "\"entries\": 1, \"drops\": {\"inner_source\": 0, "
 	    "\"outer_source\": 5, \"no_lease\": 0, \"malformed\": 0, "
 	    "\"ecn\": 0, \"queue\": 0, \"expired\": 0, "
-	    "\"martian\": 0, \"too_big\": 0}},\n"
+	    "\"martian\": 0, \"too_big\": 0, \"rate\": 0}},\n"
 	    "  {\"interface\": \"dstm0\", \"address\": \"198.51.100.16\", "
 	    "\"outer\": \"2001:db8:1::10\", \"in_packets\": 12, "
 	    "\"in_octets\": 1536, \"out_packets\": 18446744073709551615, "

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "tunnel/rate.h"
 #include "tunnel/tunnel.h"
 
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4	/* Linux 6.2 */
@@ -645,6 +646,46 @@ test_bucket(void **state)
 	assert_int_equal(n, 11);
 }
 
+/* A second and a burst of it, however the packets come. */
+static void
+test_rate(void **state)
+{
+	static const uint64_t bits[] = { 64000, 8000000, 100000000000 };
+	static const uint32_t sizes[] = { 28, 1460, 65535 };
+	unsigned long long busy, now, passed, most;
+	size_t i, j;
+	int n;
+
+	(void)state;
+	busy = 0;
+	for (n = 0; n < 1000; n++)	/* no limit, and nothing is counted */
+		assert_true(rate_take(&busy, 0, 65535, 5));
+	assert_int_equal(busy, 0);
+	for (i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
+		for (j = 0; j < sizeof(sizes) / sizeof(sizes[0]); j++) {
+			busy = passed = 0;
+			most = bits[i] / 8 * 5 / 4;
+			/* a million offers in a second, which do not wait */
+			for (n = 0, now = RATE_SECOND * 7; n < 1000000; n++) {
+				if (rate_take(&busy, bits[i], sizes[j], now))
+					passed += sizes[j];
+				now += 1000;
+			}
+			assert_true(passed <= most + most / 500 +
+			    2 * sizes[j]);
+			if (most > 1000000ULL * sizes[j])
+				most = 1000000ULL * sizes[j];
+			assert_true(passed + 2 * sizes[j] >= most - most / 50);
+			/* after a rest there is no more than a burst */
+			now += 3600 * RATE_SECOND;
+			for (passed = n = 0; n < 1000; n++)
+				passed += rate_take(&busy, bits[i],
+				    RATE_BURST / 10 * (bits[i] / 8000) /
+				    1000000, now);
+			assert_in_range(passed, 10, 12);
+		}
+}
+
 int
 main(void)
 {
@@ -657,6 +698,7 @@ main(void)
 		cmocka_unit_test(test_join_broken),
 		cmocka_unit_test(test_order), cmocka_unit_test(test_pmtu),
 		cmocka_unit_test(test_too_big), cmocka_unit_test(test_bucket),
+		cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_received),
 	};
 

@@ -93,9 +93,18 @@ def refuses():
             ('198.51.100.22', tep, 309, 'its own IPv6'),
             ('198.51.100.22', 'ff02::1', 309, 'a multicast group'),
             ('198.51.100.22', '::1', 309, 'the loopback'),
-            ('198.51.100.22', '2002:c633:6401::1', 309, '6to4')):
+            ('198.51.100.22', '2002:c633:6401::1', 309, '6to4'),
+            ('198.51.100.22', '2001:db8:11:1::10', 309,
+             'a node at an address that the TEP does not accept')):
         ok(c.request('create', v6=v6, v4=v4, lifetime=60).code == code,
            '%s: %d' % (what, code))
+    ok(forwarded('198.51.100.22') is None, 'and no tunnel leads there')
+    ok(c.request('create', v6=node, v4='198.51.100.22', lifetime=60).code ==
+       200, 'a node within them')
+    ok(c.request('create', v6='2001:db8:11:1::10', v4='198.51.100.22',
+                 lifetime=60).code == 309 and
+       forwarded('198.51.100.22') == node, 'which does not move out of them')
+    c.request('delete', v6=node, v4='198.51.100.22')
     ok(c.request('create', v6=node, lifetime=60).code == 310,
        'no IPv4 at all: 310')
     d = server('dstm2')

@@ -12,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "tunnel/bpf/layout.h"
+#include "tunnel/rate.h"
 
 #define DECAP_IPV4	(1ULL << 7)	/* BPF_F_ADJ_ROOM_DECAP_L3_IPV4 */
 #define SKIP_NEIGH	(1U << 2)	/* BPF_FIB_LOOKUP_SKIP_NEIGH */
@@ -31,7 +32,7 @@
 
 /* enum tunnel_drop of dstmd.h; plane-bpf.c checks that they are the same. */
 enum { INNER_SOURCE, OUTER_SOURCE, NO_LEASE, MALFORMED, ECN, QUEUE, EXPIRED,
-	MARTIAN, NREASON };
+	MARTIAN, TOO_BIG, RATE, NREASON };
 
 struct ip4 {
 	__u8	 vihl, tos;
@@ -128,6 +129,17 @@ static __always_inline int
 expired(const struct bpf_slot *s)
 {
 	return (s->expires != 0 && s->expires <= bpf_ktime_get_boot_ns());
+}
+
+/*
+ * What goes on to user space from here is counted there once more, alone: who
+ * mixes what each of the two carries may have twice the rate.
+ */
+static __always_inline int
+in_time(__u64 *busy, const struct bpf_state *st, __u32 octets)
+{
+	return (st->rate == 0 ||
+	    rate_take(busy, st->rate, octets, bpf_ktime_get_boot_ns()));
 }
 
 /* ipv4_clamp_mss */
@@ -263,6 +275,8 @@ dstmd_out(struct __sk_buff *skb)
 		return (swallow(EXPIRED));
 	if (martian(ip.src) || martian(ip.dst))
 		return (swallow(MARTIAN));
+	if (!in_time(&s->out_busy, st, len + (segs - 1) * hdr))
+		return (swallow(RATE));
 	if (st->flags & BPF_STATE_DEMAND) {
 		now = bpf_ktime_get_boot_ns();
 		if (now - st->used > SECOND && is_demand(skb, &ip)) {
@@ -364,6 +378,8 @@ dstmd_in_ether(struct __sk_buff *skb)
 		return (drop(EXPIRED));
 	if (martian(ip.src) || martian(ip.dst))
 		return (drop(MARTIAN));
+	if (!in_time(&s->in_busy, st, len + (segs - 1) * hdr))
+		return (drop(RATE));
 	/* An answer to user space's question, maybe. */
 	if (st->tep4 != 0 && ip.src == st->tep4 && ip.proto == ICMP)
 		return (TC_ACT_UNSPEC);

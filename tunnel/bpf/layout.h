@@ -11,7 +11,7 @@
  * To be raised with every change of what maps mean, here or in the programs:
  * those of a daemon before are taken over only where it is the same.
  */
-#define BPF_LAYOUT	2
+#define BPF_LAYOUT	3
 
 /*
  * One lease. v6 never changes while v4 is set: another address is another
@@ -23,6 +23,7 @@ struct bpf_slot {
 	__u32	 v6[4];
 	__u64	 expires;	/* 0: never */
 	__u64	 in_packets, in_bytes, out_packets, out_bytes;
+	__u64	 in_busy, out_busy;	/* rate_take */
 };
 
 #define BPF_STATE_NODE		1
@@ -39,6 +40,7 @@ struct bpf_state {
 	__u32	 local[4];
 	__u32	 pad;
 	__u64	 used;		/* when user space was shown a packet */
+	__u64	 rate;		/* bits/s of a lease, each way; 0: no limit */
 };
 
 #endif /* TUNNEL_BPF_LAYOUT_H */
