@@ -23,7 +23,8 @@
 enum { UP, DEL, ADDR, ROUTE, ROUTE_DEL, RULE, CLEAN, HAS, MTU, LOCAL,
     NCALL };
 enum { TUNNEL_ADD, TUNNEL_PROBE, TUNNEL_PEER, TUNNEL_DEL, TUNNEL_DROPS,
-    LEASE_ADD, LEASE_DEL, LEASE_COUNT, BPF, BPF_OUTER, POLICIES, NTUNNEL };
+    LEASE_ADD, LEASE_DEL, LEASE_COUNT, BPF, BPF_OUTER, POLICIES,
+    ADDR_ONLY, NTUNNEL };
 
 #define RIGHT	0x80		/* of the call: number and port are right */
 #define TUNNEL	0x40		/* it is one of the second row */
@@ -139,6 +140,9 @@ tunnel_one(uint32_t call, int is_node)
 	case BPF:
 		i = netlink_bpf_attach("dstm0", 3);
 		MUST(i == -1 || i > 0);
+		break;
+	case ADDR_ONLY:
+		(void)netlink_addr_only("dstm0", v4);
 		break;
 	case POLICIES:
 		i = netlink_has_policies();

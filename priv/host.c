@@ -95,7 +95,8 @@ host_route(struct in_addr src)
 static int
 host_addr(struct in_addr v4)
 {
-	if (netlink_addr_add(dev.ifname, v4, 32) == 0)
+	if (netlink_addr_add(dev.ifname, v4, 32) == 0 &&
+	    netlink_addr_only(dev.ifname, v4) == 0)
 		return (0);
 	log_warn("address %s on %s", log_in(v4), dev.ifname);
 	return (-1);
@@ -129,8 +130,11 @@ host_open(const struct in6_addr *local, const struct in6_addr *peer)
 void
 host_close(void)
 {
-	if (!is_open)
+	if (!is_open) {
+		/* What a daemon before left, and we could not take over. */
+		plane_tun_remove_left(host_conf()->ifname);
 		return;
+	}
 	host_rules();
 	/* The interface takes its address and routes with it. */
 	priv.plane->close(NODE_DEV);

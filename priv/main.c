@@ -50,6 +50,8 @@ help(void)
 	usage(stdout);
 }
 
+static void	 undo(void);
+
 static void
 priv_sig_handler(evutil_socket_t sig, short what, void *arg)
 {
@@ -59,10 +61,14 @@ priv_sig_handler(evutil_socket_t sig, short what, void *arg)
 	case SIGTERM:
 	case SIGINT:
 		log_info("ending on signal %d", (int)sig);
+		if (priv.leaves) {	/* it is no restart after all */
+			priv.leaves = 0;
+			undo();
+		}
 		priv_quit();
 		break;
 	case SIGUSR2:
-		priv.leaves = plane_stays();
+		priv.leaves = !priv.quitting && plane_stays();
 		log_info("ending on SIGUSR2; plane %s %s", priv.plane->name,
 		    priv.leaves ? "goes on, for the next dstmd" :
 		    "can not go on without this daemon, and ends");
@@ -79,6 +85,14 @@ priv_sig_handler(evutil_socket_t sig, short what, void *arg)
 	}
 }
 
+static void
+undo(void)
+{
+	node_end();
+	tep_end();
+	plane_end();
+}
+
 void
 priv_quit(void)
 {
@@ -86,11 +100,8 @@ priv_quit(void)
 		return;
 	priv.quitting = 1;
 	control_stop();
-	if (!priv.leaves) {
-		node_end();
-		tep_end();
-		plane_end();
-	}
+	if (!priv.leaves)
+		undo();
 	child_stop_all();
 }
 

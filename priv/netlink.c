@@ -27,6 +27,7 @@
 #define WAIT_S		5
 #define DUMP_TRIES	5		/* of one that changes under way */
 #define FILTERS_MAX	64		/* on a hook, that are ours */
+#define OTHERS_MAX	64		/* addresses of an interface of ours */
 #define RULES_MAX	100000		/* that a clean removes */
 
 static struct mnl_socket	*nl;
@@ -312,6 +313,63 @@ int
 netlink_addr_del(const char *ifname, struct in_addr v4, int plen)
 {
 	return (addr(RTM_DELADDR, 0, ifname, v4, plen));
+}
+
+struct others {
+	uint32_t	 index;
+	struct in_addr	 but;
+	struct in_addr	 v4[OTHERS_MAX];
+	uint8_t		 plen[OTHERS_MAX];
+	size_t		 n;
+};
+
+static int
+others_cb(const struct nlmsghdr *nh, void *arg)
+{
+	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nh);
+	const struct nlattr *a;
+	struct others *o = arg;
+
+	if (nh->nlmsg_type != RTM_NEWADDR ||
+	    mnl_nlmsg_get_payload_len(nh) < sizeof(*ifa) ||
+	    ifa->ifa_family != AF_INET || ifa->ifa_index != o->index)
+		return (MNL_CB_OK);
+	mnl_attr_for_each(a, nh, sizeof(*ifa)) {
+		if (mnl_attr_get_type(a) != IFA_LOCAL ||
+		    mnl_attr_get_payload_len(a) != sizeof(struct in_addr) ||
+		    mnl_attr_get_u32(a) == o->but.s_addr ||
+		    o->n == OTHERS_MAX)
+			continue;
+		o->v4[o->n].s_addr = mnl_attr_get_u32(a);
+		o->plen[o->n++] = ifa->ifa_prefixlen;
+	}
+	return (MNL_CB_OK);
+}
+
+int
+netlink_addr_only(const char *ifname, struct in_addr v4)
+{
+	struct nlmsghdr *nh;
+	struct ifaddrmsg *ifa;
+	struct others o;
+	size_t i;
+	int index;
+
+	if ((index = index_of(ifname)) == -1)
+		return (-1);
+	memset(&o, 0, sizeof(o));
+	o.index = (uint32_t)index;
+	o.but = v4;
+	nh = netlink_request(RTM_GETADDR, NLM_F_DUMP);
+	ifa = mnl_nlmsg_put_extra_header(nh, sizeof(*ifa));
+	ifa->ifa_family = AF_INET;
+	if (netlink_talk(nh, others_cb, &o) == -1)
+		return (-1);
+	for (i = 0; i < o.n; i++)
+		if (netlink_addr_del(ifname, o.v4[i], o.plen[i]) == -1 &&
+		    errno != EADDRNOTAVAIL)
+			return (-1);
+	return (0);
 }
 
 /*

@@ -20,6 +20,8 @@ int	 netlink_link_up(const char *ifname, uint32_t mtu);
 int	 netlink_link_del(const char *ifname);
 /* Address with prefix length; already there is success. */
 int	 netlink_addr_add(const char *ifname, struct in_addr, int plen);
+/* Removes every other IPv4 address of the interface. */
+int	 netlink_addr_only(const char *ifname, struct in_addr);
 int	 netlink_addr_del(const char *ifname, struct in_addr, int plen);
 /* Route dst/plen by the interface; src is preferred source where not 0;
  * table 0: main. Replaces its own; another's of the same destination,

@@ -121,6 +121,10 @@ node_init(void)
 	state = node_conf()->idle != 0 ? NODE_IDLE : NODE_WANTED;
 	if (left > now_ms()) {
 		state = NODE_WANTED;
+		used_ms = now_ms();
+		if (node_conf()->idle != 0)
+			timer_set(idle_timer,
+			    (int64_t)node_conf()->idle * 1000);
 		timer_set(left_timer, left - now_ms());
 	}
 	node_wait();

@@ -15,12 +15,18 @@
 #include "priv/netlink.h"
 #include "priv/priv.h"
 
-/* Whatever plane it is now: what a killed one of plane kernel left goes on. */
+/* Whatever plane it is now: what a killed daemon of another left goes on. */
 static void
-clean_kernel(const char *ifname)
+clean_one(const struct conf *conf, const char *ifname)
 {
 	int r;
 
+	if (conf->plane == PLANE_KERNEL)
+		plane_tun_remove_left(ifname);
+#ifdef HAVE_BPF
+	if (conf->plane == PLANE_KERNEL || conf->plane == PLANE_TUN)
+		plane_bpf_forget(ifname);
+#endif
 	if ((r = netlink_tunnel_clean(ifname)) == -1)
 		log_warn("interface %s, of an earlier dstmd, can not be "
 		    "removed", ifname);
@@ -36,9 +42,9 @@ clean(const struct conf *conf)
 
 	for (i = 0; i < conf->nteps; i++)
 		if (conf->teps[i].local)
-			clean_kernel(conf->teps[i].ifname);
+			clean_one(conf, conf->teps[i].ifname);
 	if (conf->roles & ROLE_NODE)
-		clean_kernel(conf->node.ifname);
+		clean_one(conf, conf->node.ifname);
 }
 
 /*

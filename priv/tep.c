@@ -201,6 +201,12 @@ tep_dress(uint32_t i)
 		    log_in(tep->addr4), tep->ifname);
 		return (-1);
 	}
+	/* Of a daemon before, with another configuration: a lease's by now. */
+	if (netlink_addr_only(tep->ifname, tep->addr4) == -1) {
+		log_warn("TEP %s: other addresses on %s", tep->name,
+		    tep->ifname);
+		return (-1);
+	}
 	return (tep_routes(i));
 }
 
@@ -461,9 +467,12 @@ tep_request(struct pconn *c, const struct msg_lease_request *req)
 	r.v6 = req->v6;
 	r.tep4 = tep->addr4;
 	r.tep6 = tep->addr6;
-	if (req->op == OP_DELETE && req->has_v4 && e == NULL)
-		server_reply(req, STATUS_OK, &r);	/* it is not here */
-	else if (!req->has_v4 || !peer_may_map(c->tep, c->server, req->v4)) {
+	if (req->op == OP_DELETE && req->has_v4 && e == NULL) {
+		/* It is not here; a daemon before may have left it. */
+		if (peer_may_map(c->tep, c->server, req->v4))
+			priv.plane->del(c->tep, req->v4);
+		server_reply(req, STATUS_OK, &r);
+	} else if (!req->has_v4 || !peer_may_map(c->tep, c->server, req->v4)) {
 		log_peer("server %s may not map %s here", c->name,
 		    log_in(req->v4));
 		server_reply(req, STATUS_IPV4, NULL);

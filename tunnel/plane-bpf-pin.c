@@ -52,25 +52,37 @@ is_bpffs(void)
 	    (unsigned long)sf.f_type == BPFFS_MAGIC);
 }
 
-int
-bpf_pin_init(void)
+/* Whoever can write there could give us maps, and change them as he likes. */
+static int
+is_ours_alone(void)
 {
-	if (get_cookie() == -1) {
-		log_debug("this kernel has no names for its network "
-		    "namespaces");
-		return (-1);
-	}
+	struct stat st;
+
+	if (lstat(BPF_PIN_DIR, &st) == -1)
+		return (0);
+	errno = EPERM;
+	return (S_ISDIR(st.st_mode) && st.st_uid == 0 &&
+	    (st.st_mode & (S_IRWXG | S_IRWXO)) == 0);
+}
+
+static int
+make_dir(void)
+{
 	if (!is_bpffs() && mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV |
-	    MS_NOEXEC, "mode=0700") == -1) {
-		log_debug("no bpffs at %s, and to mount one: %s", BPFFS,
-		    strerror(errno));
+	    MS_NOEXEC, "mode=0700") == -1)
 		return (-1);
-	}
-	if (mkdir(BPF_PIN_DIR, 0700) == -1 && errno != EEXIST) {
-		log_debug("%s: %s", BPF_PIN_DIR, strerror(errno));
-		return (-1);
-	}
-	return (0);
+	return (mkdir(BPF_PIN_DIR, 0700) == -1 && errno != EEXIST ? -1 : 0);
+}
+
+int
+bpf_pin_init(int make)
+{
+	if (get_cookie() == 0 && (!make || make_dir() == 0) && is_ours_alone())
+		return (0);
+	if (make)
+		log_info("plane bpf will not outlive this daemon: %s: %s",
+		    BPF_PIN_DIR, strerror(errno));
+	return (-1);
 }
 
 /* bpffs takes no dot in a name, and interfaces may have one. */

@@ -86,6 +86,9 @@ struct sum {
 };
 
 static struct bpfdev	 devs[TUNNEL_DEV_MAX];
+static int		 leaving;	/* all packets to user space */
+
+static int	 attach(struct bpfdev *);
 static int		 ncpus;
 
 static const char *const maps[] = { "leases", "slots", "state", "drops" };
@@ -318,7 +321,7 @@ plane_bpf_prepare(uint32_t dev, uint32_t max, const char *ifname,
 	ncpus = libbpf_num_possible_cpus();
 	if (ifname != NULL) {
 		strlcpy(b->ifname, ifname, sizeof(b->ifname));
-		b->pinned = bpf_pin_init() == 0;
+		b->pinned = bpf_pin_init(1) == 0;
 	}
 	if (ncpus <= 0 || ncpus > CPUS_MAX || load(b, max) == -1) {
 		*why = errno == EPERM || errno == EACCES ?
@@ -336,15 +339,14 @@ plane_bpf_prepare(uint32_t dev, uint32_t max, const char *ifname,
 }
 
 void
-plane_bpf_leave(int leave)
+plane_bpf_forget(const char *ifname)
 {
 	size_t i;
 
-	for (i = 0; i < TUNNEL_DEV_MAX; i++)
-		if (devs[i].ready && leave)
-			devs[i].state->flags |= BPF_STATE_LEAVE;
-		else if (devs[i].ready)
-			devs[i].state->flags &= ~BPF_STATE_LEAVE;
+	if (bpf_pin_init(0) == -1)
+		return;
+	for (i = 0; i < NMAPS; i++)
+		bpf_pin_remove(ifname, maps[i]);
 }
 
 int
@@ -478,6 +480,9 @@ bpf_del(uint32_t dev, struct in_addr v4)
 	struct lease *l;
 
 	plane_tun.del(dev, v4);
+	/* What others' programs carry can not be taken out. */
+	if (b->waits)
+		(void)attach(b);
 	if (b->open && (l = lease_find(b, v4)) != NULL)
 		lease_remove(b, l);
 }
@@ -492,8 +497,10 @@ set_state(struct bpfdev *b, uint32_t ifindex)
 {
 	const struct plane_dev *pd = &b->conf;
 	struct bpf_state *st = b->state;
-	uint32_t flags = st->flags & (BPF_STATE_PASS_MISS | BPF_STATE_LEAVE);
+	uint32_t flags = st->flags & BPF_STATE_PASS_MISS;
 
+	if (leaving)
+		flags |= BPF_STATE_LEAVE;
 	if (pd->is_node)
 		flags |= BPF_STATE_NODE;
 	if (pd->demand)
@@ -520,6 +527,7 @@ attach(struct bpfdev *b)
 	b->waits = 0;
 	if ((ifindex = netlink_bpf_attach(pd->ifname, b->out)) == -1) {
 		log_warn("no fast path for %s", pd->ifname);
+		b->state->ifindex = 0;	/* nor one by maps taken over */
 		return (-1);
 	}
 	set_state(b, (uint32_t)ifindex);
@@ -540,6 +548,24 @@ detach(struct bpfdev *b)
 		log_warn("the fast path's program at interface %d can not be "
 		    "removed", b->outer.ifindex);
 	memset(&b->outer, 0, sizeof(b->outer));
+}
+
+void
+plane_bpf_leave(int leave)
+{
+	size_t i;
+
+	leaving = leave;
+	for (i = 0; i < TUNNEL_DEV_MAX; i++) {
+		if (!devs[i].ready)
+			continue;
+		if (leave && devs[i].waits)
+			(void)attach(&devs[i]);
+		if (leave)
+			devs[i].state->flags |= BPF_STATE_LEAVE;
+		else
+			devs[i].state->flags &= ~(uint32_t)BPF_STATE_LEAVE;
+	}
 }
 
 /* User space gets what the maps have. */
@@ -572,7 +598,7 @@ bpf_open(const struct plane_dev *pd)
 	b->conf = *pd;
 	if (!b->ready)
 		return (0);
-	if (left == LEFT_OTHERS) {
+	if (left == LEFT_OTHERS && !leaving) {
 		log_info("%s: another dstmd's programs carry packets until "
 		    "the leases are known", pd->ifname);
 		b->open = b->waits = 1;

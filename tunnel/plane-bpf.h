@@ -10,9 +10,12 @@
 
 /* plane-bpf-pin.c */
 
-/* Makes the directory, and mounts its file system where there is none. 0, or
- * -1 there can be no pins here (said by log_debug). Before the sandbox. */
-int	 bpf_pin_init(void);
+/*
+ * Is the directory there, and root's alone? It is made where it has to be, with
+ * a file system mounted where there is none. 0, or -1 there are no pins: where
+ * there have to be, the log says why. Before the sandbox.
+ */
+int	 bpf_pin_init(int make);
 /* The descriptor of a map that is pinned, the caller's; or -1. */
 int	 bpf_pin_get(const char *ifname, const char *map);
 /* In place of what was there: 0, or -1. */

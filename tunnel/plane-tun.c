@@ -408,8 +408,8 @@ open_sock(const struct in6_addr *local, int *sock)
  * What plane bpf left, and this plane has no use for; one that has a daemon
  * can not be opened.
  */
-static void
-remove_left(const char *ifname)
+void
+plane_tun_remove_left(const char *ifname)
 {
 	int fd;
 
@@ -428,7 +428,7 @@ open_link(const struct plane_dev *pd)
 	int fd;
 
 	if (!pd->left)
-		remove_left(pd->ifname);
+		plane_tun_remove_left(pd->ifname);
 	if ((fd = open_tun(pd->ifname, pd->left)) == -1)
 		return (-1);
 	if (netlink_link_up(pd->ifname, pd->mtu) == 0)

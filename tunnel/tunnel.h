@@ -388,6 +388,8 @@ void		 plane_tun_stats(struct msglink *, struct msg *);
 
 /* The interface stays when we are killed: 0, or -1 with errno. */
 int		 plane_tun_persist(uint32_t dev);
+/* An interface that a daemon of plane bpf has left, and nobody has taken. */
+void		 plane_tun_remove_left(const char *ifname);
 
 /*
  * plane-bpf.c: plane tun, and the kernel's fast path for the common packet.
@@ -401,6 +403,8 @@ int		 plane_tun_persist(uint32_t dev);
 extern const struct plane plane_bpf;
 int		 plane_bpf_prepare(uint32_t dev, uint32_t max,
 		    const char *ifname, const char **why);
+/* No program of an interface is to be taken over. Before the sandbox. */
+void		 plane_bpf_forget(const char *ifname);
 /* 1: the programs carry nothing, all is the tunnel process's. */
 void		 plane_bpf_leave(int);
 int		 plane_bpf_stays(void);		/* each device does: 1 or 0 */

@@ -169,9 +169,45 @@ if on tep ip xfrm policy count >"$T/check.out" 2>&1; then
 	    wait_for 10 said tep "no IPsec policies any more"
 	check "packets pass without that process" wait_for 5 fetch node1 1
 	tunnel CONT
+	# A node's, whose interface goes and comes.
+	mark node1
+	on node1 ip xfrm policy add src 2001:db8:f::/48 dst 2001:db8:e::/48 \
+	    dir out action block
+	check "the node sees one too" \
+	    wait_for 10 said node1 "has IPsec policies"
+	check "its lease is given back" ctl node1 down
+	check "and it asks for another" ctl node1 up
+	check "in time" wait_for 15 has_lease node1
+	check "packets pass" wait_for 5 fetch node1 1
+	kill -STOP "$(process node1 tunnel)"
+	refuse "and still not without the tunnel process" fetch node1 1
+	kill -CONT "$(process node1 tunnel)"
+	on node1 ip xfrm policy deleteall
+	check "its end is seen" \
+	    wait_for 10 said node1 "no IPsec policies any more"
+	a=$(node_address node1)
 else
 	echo "# this kernel has no IPsec: not seen with policies"
 fi
+
+# The TEP's own inner address is another now: the old one may be a lease's.
+stop tep KILL
+check "the TEP is killed" wait_for 10 gone tep
+sed "s/$pool\.1\$/$pool.2/; s/$pool\.1 /$pool.2 /" "$T/tep.conf" >"$T/tep.new"
+cp "$T/tep.conf" "$T/tep.old"
+cp "$T/tep.new" "$T/tep.conf"
+check "it starts with another address" start tep
+has_only() {
+	[ "$(on tep ip -4 -o addr show dev dstm0 | awk '{ print $4 }')" = "$1/32" ]
+}
+check "it has that alone" wait_for 5 has_only "$pool.2"
+check "the node's packets pass" wait_for 15 fetch node1 1
+stop tep KILL
+check "the TEP is killed again" wait_for 10 gone tep
+cp "$T/tep.old" "$T/tep.conf"
+check "it starts as before" start tep
+check "and has its address alone" wait_for 5 has_only "$pool.1"
+check "packets pass as before" wait_for 15 fetch node1 1
 
 # What is over while it is dead.
 dead() {
@@ -182,8 +218,11 @@ mark tep
 dead tep
 check "the node gives its lease back meanwhile" ctl node1 down
 check "the TEP starts again" start tep
-check "the entry is removed, as nobody's" \
-    wait_for 15 said tep "1 entries of the daemon before were nobody's"
+check "its server has told it all" wait_for 15 said tep "notes compared"
+programs_have() {
+	[ "$(ctl tep -j show tunnels | jq '[.[] | select(.in_packets)] | length')" = "$1" ]
+}
+check "the entry is removed, as nobody's" wait_for 15 programs_have 0
 
 lifetime=20
 stop server

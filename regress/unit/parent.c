@@ -290,6 +290,14 @@ netlink_addr_mtu(const struct in6_addr *a)
 }
 
 int
+netlink_addr_only(const char *name, struct in_addr a)
+{
+	(void)name;
+	(void)a;
+	return (0);
+}
+
+int
 netlink_addr_add(const char *name, struct in_addr a, int plen)
 {
 	(void)name;
