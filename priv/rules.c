@@ -14,8 +14,6 @@ const struct msg_rule	 priv_rules[] = {
 
 	{ MSG_CONN_OPEN, SESSION, sizeof(struct msg_conn_open), 0,
 	    MSG_F_FD | MSG_F_FD_LOST, conn_open },
-	{ MSG_REPLACE, SESSION, sizeof(struct msg_link_to), 0, 0,
-	    child_replace },
 	{ MSG_CONN_CLOSE, SESSION, sizeof(struct msg_conn), 0, 0, conn_close },
 	{ MSG_DIAL, SESSION, sizeof(struct msg_dial), 0, 0, conn_dial },
 	{ MSG_LEASE_REQUEST, SESSION, sizeof(struct msg_lease_request), 0, 0,
@@ -62,5 +60,8 @@ const struct msg_rule	 priv_rules[] = {
 	    node_peer },
 	{ MSG_TUNNEL_STATS, TUNNEL, sizeof(struct msg_tunnel_stats), 0, 0,
 	    plane_tun_stats },
+
+	{ MSG_REPLACE, SESSION, sizeof(struct msg_link_to), 0, 0,
+	    child_replace },
 };
 const size_t		 priv_nrules = sizeof(priv_rules) / sizeof(priv_rules[0]);
