@@ -217,6 +217,15 @@ pid_of() {
 	eval "echo \$pid_$1"
 }
 
+# Skips the rest where the daemon of that host did not get plane bpf.
+needs_bpf() {
+	why=$(sed -n 's/.*\(plane bpf: .*\); using tun/\1/p' "$T/$1.log")
+	[ -z "$why" ] || {
+		echo "1..$TEST # SKIP $why"
+		exit 0
+	}
+}
+
 # Ends it with a signal (TERM) and waits until it has.
 stop() {
 	kill "-${2:-TERM}" "$(pid_of "$1")" 2>/dev/null

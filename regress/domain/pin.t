@@ -44,11 +44,7 @@ foreign() {
 }
 check "the server starts" start server
 check "the TEP starts" start tep
-why=$(sed -n 's/.*\(plane bpf: .*\); using tun/\1/p' "$T/tep.log")
-[ -z "$why" ] || {
-	echo "1..$TEST # SKIP $why"
-	exit 0
-}
+needs_bpf tep
 check "it has plane bpf" grep -q "data plane: bpf" "$T/tep.log"
 pin_tep=$(echo /sys/fs/bpf/dstmd/*-state)
 check "the node starts" start node1

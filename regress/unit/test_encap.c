@@ -10,21 +10,8 @@
 
 #include <cmocka.h>
 
+#include "regress/unit/slow_sum.h"
 #include "tunnel/tunnel.h"
-
-static uint16_t
-sum(const uint8_t *p, size_t len, uint32_t v)
-{
-	size_t i;
-
-	for (i = 0; i + 1 < len; i += 2)
-		v += (uint32_t)(p[i] << 8 | p[i + 1]);
-	if (len % 2)
-		v += (uint32_t)p[len - 1] << 8;
-	while (v >> 16)
-		v = (v & 0xffff) + (v >> 16);
-	return ((uint16_t)v);
-}
 
 /* An IPv4 TCP SYN with these options; its length. */
 static size_t
@@ -41,13 +28,13 @@ syn(uint8_t *p, uint8_t tos, const uint8_t *opt, size_t n)
 	p[8] = 64;
 	p[9] = 6;
 	memcpy(p + 12, "\xc6\x33\x64\x10\xc0\x00\x02\x50", 8);
-	s = (uint16_t)~sum(p, 20, 0);
+	s = (uint16_t)~slow_sum(p, 20, 0);
 	p[10] = (uint8_t)(s >> 8);
 	p[11] = (uint8_t)s;
 	p[32] = (uint8_t)((20 + n) / 4 << 4);
 	p[33] = 2;
 	memcpy(p + 40, opt, n);
-	s = (uint16_t)~sum(p + 20, len - 20, sum(p + 12, 8,
+	s = (uint16_t)~slow_sum(p + 20, len - 20, slow_sum(p + 12, 8,
 	    (uint32_t)(6 + len - 20)));
 	p[36] = (uint8_t)(s >> 8);
 	p[37] = (uint8_t)s;
@@ -57,8 +44,8 @@ syn(uint8_t *p, uint8_t tos, const uint8_t *opt, size_t n)
 static void
 sums_hold(const uint8_t *p, size_t len)
 {
-	assert_int_equal(sum(p, 20, 0), 0xffff);
-	assert_int_equal(sum(p + 20, len - 20, sum(p + 12, 8,
+	assert_int_equal(slow_sum(p, 20, 0), 0xffff);
+	assert_int_equal(slow_sum(p + 20, len - 20, slow_sum(p + 12, 8,
 	    (uint32_t)(6 + len - 20))), 0xffff);
 }
 
@@ -281,8 +268,8 @@ test_keepalive_packet(void **state)
 	keepalive(&other, 0);
 	assert_int_equal(keepalive_packet(&k, p), sizeof(p));
 	assert_int_equal(ipv4_check(p, sizeof(p)), sizeof(p));
-	assert_int_equal(sum(p, 20, 0), 0xffff);
-	assert_int_equal(sum(p + 20, sizeof(p) - 20, 0), 0xffff);
+	assert_int_equal(slow_sum(p, 20, 0), 0xffff);
+	assert_int_equal(slow_sum(p + 20, sizeof(p) - 20, 0), 0xffff);
 	assert_int_equal(p[20], 8);
 	(void)keepalive_packet(&k, q);
 	assert_memory_not_equal(p, q, sizeof(p));

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "tunnel/rate.h"
+#include "regress/unit/slow_sum.h"
 #include "tunnel/tunnel.h"
 
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4	/* Linux 6.2 */
@@ -27,21 +28,6 @@
 
 static uint8_t	 super[MOST + 1], joined[MOST + 1];
 static uint8_t	 wire[GRO_MAX][2048];
-
-/* The plain way. */
-static uint16_t
-slow_sum(const uint8_t *p, size_t len, uint32_t v)
-{
-	size_t i;
-
-	for (i = 0; i + 1 < len; i += 2)
-		v += (uint32_t)(p[i] << 8 | p[i + 1]);
-	if (len % 2)
-		v += (uint32_t)p[len - 1] << 8;
-	while (v >> 16)
-		v = (v & 0xffff) + (v >> 16);
-	return ((uint16_t)v);
-}
 
 static void
 test_sum(void **state)
