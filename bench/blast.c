@@ -1,10 +1,18 @@
 /*
- * UDP packets by the batch, for bench/data.
+ * UDP packets by the batch and TCP flows, for bench/data. Where WAIT is "spin"
+ * nobody sleeps: to wake somebody up on another processor costs a virtual
+ * machine more than a packet does, and slow contenders have to do it more
+ * often than fast ones. "sleep" is for what counts the processors' time.
  *
- *	blast recv port
+ *	blast recv WAIT port
  *		counts what comes, until nothing has for half a second.
  *		Says "ready", then packets, octets (IPv4) and the seconds from
  *		the first to the last.
+ *	blast sink WAIT port flows
+ *		reads so many TCP flows until they end. Says "ready", then
+ *		octets and the seconds from the first to the last.
+ *	blast pour WAIT address port seconds flows
+ *		fills them. Says octets.
  *	blast send address port octets rate seconds flows
  *		IPv4 packets of so many octets (header included), rate a
  *		second, 0 as many as go; flows: source ports that take turns.
@@ -29,7 +37,9 @@
 
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,10 +49,13 @@
 #define BATCH		32
 #define FLOWS_MAX	16
 #define PACKET_MAX	65535
+#define POUR		(128 << 10)	/* octets of a write or read */
 #define HEADERS		((int)(sizeof(struct ip) + sizeof(struct udphdr)))
 #define TICK_NS		500000		/* of a paced sender */
 #define LATE_NS		2000000		/* more than this is left out */
 #define FORGED		1000		/* different sources */
+#define FIRST_NS	10000000000LL	/* a receiver waits for the first */
+#define QUIET_NS	500000000	/* and for another one */
 
 static int64_t
 now_ns(void)
@@ -108,19 +121,43 @@ pace_wait(struct pace *p)
 }
 
 static int
+is_spin(const char *word)
+{
+	if (strcmp(word, "spin") != 0 && strcmp(word, "sleep") != 0)
+		errx(2, "neither spin nor sleep: %s", word);
+	return (strcmp(word, "spin") == 0);
+}
+
+static void
+address4(struct sockaddr_in *sin, const char *address, const char *port)
+{
+	memset(sin, 0, sizeof(*sin));
+	sin->sin_family = AF_INET;
+	sin->sin_port = htons((uint16_t)number(port, 65535));
+	if (address != NULL && inet_pton(AF_INET, address, &sin->sin_addr) != 1)
+		errx(2, "not an IPv4 address: %s", address);
+}
+
+static void
+ready(void)
+{
+	puts("ready");
+	fflush(stdout);
+}
+
+static int
 cmd_recv(char *argv[])
 {
 	static char data[BATCH][2048];
 	struct mmsghdr msgs[BATCH];
 	struct iovec iov[BATCH];
 	struct sockaddr_in sin;
-	struct timeval tv = { 10, 0 };
-	int64_t first = 0, last = 0, packets = 0, octets = 0;
+	struct timeval tv = { 0, QUIET_NS / 1000 };
+	int64_t begin, now, first = 0, last = 0, packets = 0, octets = 0;
+	int flags = is_spin(argv[0]) ? MSG_DONTWAIT : MSG_WAITFORONE;
 	int i, n, s;
 
-	memset(&sin, 0, sizeof(sin));
-	sin.sin_family = AF_INET;
-	sin.sin_port = htons((uint16_t)number(argv[0], 65535));
+	address4(&sin, NULL, argv[1]);
 	if ((s = socket(AF_INET, SOCK_DGRAM, 0)) == -1 ||
 	    bind(s, (struct sockaddr *)&sin, sizeof(sin)) == -1)
 		err(1, "socket");
@@ -133,25 +170,137 @@ cmd_recv(char *argv[])
 		msgs[i].msg_hdr.msg_iov = &iov[i];
 		msgs[i].msg_hdr.msg_iovlen = 1;
 	}
-	puts("ready");
-	fflush(stdout);
-	while ((n = recvmmsg(s, msgs, BATCH, MSG_WAITFORONE, NULL)) > 0) {
-		last = now_ns();
-		if (first == 0) {
-			first = last;
-			tv.tv_sec = 0;
-			tv.tv_usec = 500000;
-			setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tv,
-			    sizeof(tv));
+	ready();
+	begin = now_ns();
+	for (;;) {
+		n = recvmmsg(s, msgs, BATCH, flags, NULL);
+		now = now_ns();
+		if (n <= 0) {
+			if (n == -1 && errno != EAGAIN && errno != EINTR)
+				err(1, "recvmmsg");
+			if (now > (first == 0 ? begin + FIRST_NS :
+			    last + QUIET_NS))
+				break;
+			continue;
 		}
+		last = now;
+		if (first == 0)
+			first = last;
 		packets += n;
 		for (i = 0; i < n; i++)
 			octets += msgs[i].msg_len + HEADERS;
 	}
-	if (n == -1 && errno != EAGAIN)
-		err(1, "recvmmsg");
 	printf("%" PRId64 " %" PRId64 " %.6f\n", packets, octets,
 	    (double)(last - first) / 1e9);
+	return (0);
+}
+
+/* Flows of TCP: one after the other, whatever each can do at once. */
+struct flows {
+	struct pollfd	 fds[FLOWS_MAX];	/* those that have ended: -1 */
+	int		 n, left, spin;
+};
+
+static void
+flows_wait(struct flows *f)
+{
+	if (!f->spin && poll(f->fds, (nfds_t)f->n, 10000) == -1 &&
+	    errno != EINTR)
+		err(1, "poll");
+}
+
+static void
+flow_add(struct flows *f, int s, short events)
+{
+	if (fcntl(s, F_SETFL, O_NONBLOCK) == -1)
+		err(1, "fcntl");
+	f->fds[f->n].fd = s;
+	f->fds[f->n].events = events;
+	f->n++;
+	f->left++;
+}
+
+static void
+flow_over(struct flows *f, int i)
+{
+	close(f->fds[i].fd);
+	f->fds[i].fd = -1;
+	f->left--;
+}
+
+static int
+cmd_sink(char *argv[])
+{
+	static char data[POUR];
+	struct flows f = { .spin = is_spin(argv[0]) };
+	struct timeval tv = { FIRST_NS / 1000000000, 0 };
+	struct sockaddr_in sin;
+	int64_t first = 0, octets = 0;
+	int i, n, on = 1, s;
+	ssize_t got;
+
+	address4(&sin, NULL, argv[1]);
+	n = (int)number(argv[2], FLOWS_MAX);
+	if ((s = socket(AF_INET, SOCK_STREAM, 0)) == -1 ||
+	    setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1 ||
+	    setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) == -1 ||
+	    bind(s, (struct sockaddr *)&sin, sizeof(sin)) == -1 ||
+	    listen(s, FLOWS_MAX) == -1)
+		err(1, "socket");
+	ready();
+	while (f.n < n) {
+		if ((i = accept(s, NULL, NULL)) == -1)
+			err(1, "accept");
+		flow_add(&f, i, POLLIN);
+	}
+	while (f.left > 0) {
+		flows_wait(&f);
+		for (i = 0; i < f.n; i++) {
+			if (f.fds[i].fd == -1)
+				continue;
+			got = read(f.fds[i].fd, data, sizeof(data));
+			if (got > 0) {
+				octets += got;
+				if (first == 0)
+					first = now_ns();
+			} else if (got == 0 || errno != EAGAIN)
+				flow_over(&f, i);
+		}
+	}
+	printf("%" PRId64 " %.6f\n", octets, (double)(now_ns() - first) / 1e9);
+	return (0);
+}
+
+static int
+cmd_pour(char *argv[])
+{
+	static char data[POUR];
+	struct flows f = { .spin = is_spin(argv[0]) };
+	struct sockaddr_in sin;
+	int64_t end, octets = 0;
+	ssize_t put;
+	int i, n, s;
+
+	address4(&sin, argv[1], argv[2]);
+	n = (int)number(argv[4], FLOWS_MAX);
+	while (f.n < n) {
+		if ((s = socket(AF_INET, SOCK_STREAM, 0)) == -1 ||
+		    connect(s, (struct sockaddr *)&sin, sizeof(sin)) == -1)
+			err(1, "connect");
+		flow_add(&f, s, POLLOUT);
+	}
+	end = now_ns() + (int64_t)(strtod(argv[3], NULL) * 1e9);
+	while (now_ns() < end) {
+		flows_wait(&f);
+		for (i = 0; i < f.n; i++) {
+			put = write(f.fds[i].fd, data, sizeof(data));
+			if (put > 0)
+				octets += put;
+			else if (errno != EAGAIN)
+				err(1, "write");
+		}
+	}
+	printf("%" PRId64 "\n", octets);
 	return (0);
 }
 
@@ -161,11 +310,7 @@ flow_open(const char *address, const char *port)
 	struct sockaddr_in sin;
 	int s;
 
-	memset(&sin, 0, sizeof(sin));
-	sin.sin_family = AF_INET;
-	sin.sin_port = htons((uint16_t)number(port, 65535));
-	if (inet_pton(AF_INET, address, &sin.sin_addr) != 1)
-		errx(2, "not an IPv4 address: %s", address);
+	address4(&sin, address, port);
 	if ((s = socket(AF_INET, SOCK_DGRAM, 0)) == -1 ||
 	    connect(s, (struct sockaddr *)&sin, sizeof(sin)) == -1)
 		err(1, "socket");
@@ -351,7 +496,9 @@ main(int argc, char *argv[])
 		int		 nargs;
 		int		(*run)(char *[]);
 	} commands[] = {
-		{ "recv", 1, cmd_recv },
+		{ "recv", 2, cmd_recv },
+		{ "sink", 3, cmd_sink },
+		{ "pour", 5, cmd_pour },
 		{ "send", 6, cmd_send },
 		{ "forge", 7, cmd_forge },
 	};

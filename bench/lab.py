@@ -29,7 +29,6 @@ class Chain:
         self.ns, self.tmp, self.build, self.name = ns, tmp, build, name
         self.features = {}
         self.blast = os.path.join(build, 'bench/blast')
-        self.iperf = [self.popen(h, 'iperf3', '-s') for h in ('web', 'node')]
 
     def argv(self, host, *cmd):
         return ['ip', 'netns', 'exec',
@@ -43,11 +42,6 @@ class Chain:
         return subprocess.run(self.argv(host, *cmd), text=True,
                               stdout=subprocess.PIPE, timeout=timeout,
                               stderr=subprocess.DEVNULL).stdout
-
-    def end(self):
-        for p in self.iperf:
-            p.terminate()
-            p.wait()
 
     def ctl(self, host, *words):
         out = subprocess.run(
@@ -88,40 +82,48 @@ class Chain:
         n = list(map(int, out.split()))
         return n[:2], n[2:]
 
-    def tcp(self, streams, seconds, down):
+    def load(self, host, cpu, *words, **more):
+        """Of two loads each has a processor: where the scheduler would put
+        them differs from run to run, and so would what is measured."""
+        return self.popen(host, 'taskset', '-c', str(cpu), self.blast, *words,
+                          **more)
+
+    def receiver(self, host, *words):
+        p = self.load(host, os.cpu_count() - 1, *words)
+        assert p.stdout.readline() == 'ready\n', 'no receiver'
+        return p
+
+    def tcp(self, streams, seconds, down, how='spin'):
         """bit/s, CPU seconds per octet, octets of a packet on the wire."""
+        to, source, address = ends(down)
         before, begin = self.wire(), busy()
-        out = self.on('node', 'iperf3', '-J', '-c', WEB4, '-P', str(streams),
-                      '-t', str(seconds), *(['-R'] if down else []))
+        sink = self.receiver(to, 'sink', how, '7002', str(streams))
+        pour = self.load(source, 0, 'pour', how, address, '7002',
+                         str(seconds), str(streams))
+        octets, took = map(float, sink.communicate()[0].split())
+        pour.communicate()
         used, after = busy() - begin, self.wire()
         size = max((b[0] - a[0]) / max(b[1] - a[1], 1)
                    for a, b in zip(before, after))
-        try:
-            total = json.loads(out)['end']['sum_received']
-            return (total['bits_per_second'],
-                    used / max(total['bytes'], 1), size)
-        except (ValueError, KeyError):
-            return 0, 0, size
+        return 8 * octets / took, used / max(octets, 1), size
 
-    def flow(self, down, port, octets, rate, seconds, flows=4):
+    def flow(self, down, port, octets, rate, seconds, how, flows=4):
         """Starts one: ends with flow_end."""
-        to, source, address = ('node', 'web', NODE4) if down else \
-            ('web', 'node', WEB4)
-        receiver = self.popen(to, self.blast, 'recv', str(port))
-        assert receiver.stdout.readline() == 'ready\n', 'no receiver'
-        return receiver, self.popen(source, self.blast, 'send', address,
-                                    str(port), str(octets), str(rate),
-                                    str(seconds), str(flows))
+        to, source, address = ends(down)
+        receiver = self.receiver(to, 'recv', how, str(port))
+        return receiver, self.load(source, 0, 'send', address, str(port),
+                                   str(octets), str(rate), str(seconds),
+                                   str(flows))
 
     def udp(self, down, octets, seconds):
         """Packets received a second, of as many as go."""
-        flow = self.flow(down, 7000, octets, 0, seconds)
+        flow = self.flow(down, 7000, octets, 0, seconds, 'spin')
         return flow_end(flow)[2]
 
     def paced(self, rate, seconds):
         """Both ways: packets sent, lost, CPU seconds per packet."""
         begin = busy()
-        flows = [self.flow(down, 7001, SMALL, rate // 2, seconds)
+        flows = [self.flow(down, 7001, SMALL, rate // 2, seconds, 'sleep')
                  for down in (0, 1)]
         ends = [flow_end(f) for f in flows]
         sent = sum(e[0] for e in ends)
@@ -137,6 +139,11 @@ class Chain:
         if len(times) < 10:
             return 0, 0
         return statistics.median(times), times[int(len(times) * .99)]
+
+
+def ends(down):
+    """Who receives, who sends, to which address."""
+    return ('node', 'web', NODE4) if down else ('web', 'node', WEB4)
 
 
 def flow_end(flow):

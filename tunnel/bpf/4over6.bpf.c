@@ -29,6 +29,7 @@
 #define TCP		6
 #define UDP		17
 #define OPTIONS		40
+#define NMOMENTS	256
 
 /* enum tunnel_drop of dstmd.h; plane-bpf.c checks that they are the same. */
 enum { INNER_SOURCE, OUTER_SOURCE, NO_LEASE, MALFORMED, ECN, QUEUE, EXPIRED,
@@ -79,6 +80,23 @@ struct {
 	__type(value, __u64);
 } drops SEC(".maps");
 
+/*
+ * What a processor has found out in one tick of the clock (1 to 10 ms), by
+ * slot: the next packets of that tick need not ask again.
+ */
+struct moment {
+	__u64	 tick, now;		/* CLOCK_BOOTTIME in ns, of its first */
+	__u32	 dst[4], hop[4];	/* the route, where ifindex is not 0 */
+	__u32	 ifindex, mtu, tos, pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, NMOMENTS);
+	__type(key, __u32);
+	__type(value, struct moment);
+} moments SEC(".maps");
+
 static __always_inline int
 drop(__u32 reason)
 {
@@ -97,16 +115,44 @@ swallow(__u32 reason)
 	return (TC_ACT_STOLEN);
 }
 
+/* And the moment that its packets share. */
 static __always_inline struct bpf_slot *
-lease_of(__u32 v4)
+lease_of(__u32 v4, struct moment **m)
 {
-	__u32 *i = bpf_map_lookup_elem(&leases, &v4);
+	__u32 *i = bpf_map_lookup_elem(&leases, &v4), at;
+	__u64 tick = bpf_jiffies64();
 	struct bpf_slot *s;
 
 	if (!i || !(s = bpf_map_lookup_elem(&slots, i)))
 		return (0);
+	at = *i % NMOMENTS;
+	if (!(*m = bpf_map_lookup_elem(&moments, &at)))
+		return (0);
+	if ((*m)->tick != tick) {
+		(*m)->tick = tick;
+		(*m)->now = bpf_ktime_get_boot_ns();
+		(*m)->ifindex = 0;
+	}
 	return (*(volatile __u32 *)&s->v4 == v4 ? s : 0);
 }
+
+/* So many octets of the packet, where they lie in one piece or not. */
+static __always_inline int
+load(struct __sk_buff *skb, __u32 at, void *to, __u32 len)
+{
+	return (bpf_skb_load_bytes(skb, at, to, len) == 0);
+}
+
+#define LOAD(skb, at, to) __extension__ ({				\
+	typeof(to) p_ = (void *)(long)(skb)->data + (at);		\
+	int ok_ = 1;							\
+									\
+	if ((void *)(p_ + 1) > (void *)(long)(skb)->data_end)		\
+		ok_ = load(skb, at, to, sizeof(*(to)));			\
+	else								\
+		*(to) = *p_;						\
+	ok_;								\
+})
 
 static __always_inline int
 same6(const __u32 *a, const __u32 *b)
@@ -126,9 +172,9 @@ martian(__u32 v4)
 }
 
 static __always_inline int
-expired(const struct bpf_slot *s)
+expired(const struct bpf_slot *s, const struct moment *m)
 {
-	return (s->expires != 0 && s->expires <= bpf_ktime_get_boot_ns());
+	return (s->expires != 0 && s->expires <= m->now);
 }
 
 /*
@@ -147,14 +193,14 @@ static __always_inline void
 clamp_mss(struct __sk_buff *skb, __u32 at, const struct ip4 *ip, __u32 mtu)
 {
 	__u32 tcp = at + (ip->vihl & 15) * 4, pos, end, i;
-	__u8 off_flags[2], kind, len;
-	__u16 old, new;
+	__u16 off_flags, old, new;
+	__u8 kind, len;
 
 	if (ip->proto != TCP || (ip->frag & bpf_htons(0x3fff)) ||
-	    bpf_skb_load_bytes(skb, tcp + 12, off_flags, 2) != 0 ||
-	    !(off_flags[1] & 2) || mtu < 104)
+	    !LOAD(skb, tcp + 12, &off_flags) ||
+	    !(off_flags & bpf_htons(2)) || mtu < 104)
 		return;
-	end = tcp + (off_flags[0] >> 4) * 4;
+	end = tcp + (bpf_ntohs(off_flags) >> 12) * 4;
 	pos = tcp + 20;
 	if (end > at + bpf_ntohs(ip->len))
 		return;
@@ -206,7 +252,7 @@ measure(struct __sk_buff *skb, __u32 at, const struct ip4 *ip, __u32 len,
 	if (skb->gso_size == 0)
 		return (bpf_ntohs(ip->len) == len);
 	if (ip->proto == TCP) {
-		if (bpf_skb_load_bytes(skb, at + ihl + 12, &doff, 1) != 0)
+		if (!LOAD(skb, at + ihl + 12, &doff))
 			return (0);
 		l4 = (doff >> 4) * 4;
 	} else if (ip->proto != UDP)
@@ -241,6 +287,31 @@ is_demand(struct __sk_buff *skb, const struct ip4 *ip)
 	return (1);
 }
 
+/* How the outer packet goes: 1, or 0 it is not known here. */
+static __always_inline int
+route(struct __sk_buff *skb, struct moment *m, const struct ip6 *out, __u8 tos)
+{
+	struct bpf_fib_lookup fib = {};
+
+	if (m->ifindex != 0 && m->tos == tos && same6(m->dst, out->dst))
+		return (1);
+	fib.family = AF_INET6;
+	fib.ifindex = LO;
+	fib.l4_protocol = NEXT_IPV4;
+	fib.tot_len = 1;		/* so that the MTU is told */
+	fib.flowinfo = out->flow & bpf_htonl(0x0fffffff);
+	__builtin_memcpy(fib.ipv6_src, out->src, sizeof(out->src));
+	__builtin_memcpy(fib.ipv6_dst, out->dst, sizeof(out->dst));
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), SKIP_NEIGH) != 0)
+		return (0);
+	m->ifindex = fib.ifindex;
+	m->mtu = fib.mtu_result;
+	m->tos = tos;
+	__builtin_memcpy(m->dst, out->dst, sizeof(m->dst));
+	__builtin_memcpy(m->hop, fib.ipv6_dst, sizeof(m->hop));
+	return (1);
+}
+
 /* Egress of the TUN device: packets without a link header. */
 SEC("tc")
 int
@@ -248,10 +319,10 @@ dstmd_out(struct __sk_buff *skb)
 {
 	__u32 zero = 0, segs, hdr, size, len = skb->len;
 	struct bpf_redir_neigh nh = {};
-	struct bpf_fib_lookup fib = {};
 	struct bpf_state *st;
 	struct bpf_slot *s;
-	struct ip6 out = {};
+	struct moment *m;
+	struct ip6 out = {}, *to;
 	struct ip4 ip;
 	__u64 now;
 	__u32 v4;
@@ -261,17 +332,17 @@ dstmd_out(struct __sk_buff *skb)
 	    (st->local[0] | st->local[1] |
 	    st->local[2] | st->local[3]) == 0 ||
 	    skb->protocol != bpf_htons(PROTO_IPV4) ||
-	    bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) != 0 ||
+	    !LOAD(skb, 0, &ip) ||
 	    !measure(skb, 0, &ip, len, &segs, &hdr))
 		return (TC_ACT_UNSPEC);
 	v4 = st->flags & BPF_STATE_NODE ? ip.src : ip.dst;
-	if (!(s = lease_of(v4))) {
+	if (!(s = lease_of(v4, &m))) {
 		if (st->flags & (BPF_STATE_PASS_MISS | BPF_STATE_DEMAND))
 			return (TC_ACT_UNSPEC);
 		return (swallow(st->flags & BPF_STATE_NODE ? INNER_SOURCE :
 		    NO_LEASE));
 	}
-	if (expired(s))
+	if (expired(s, m))
 		return (swallow(EXPIRED));
 	if (martian(ip.src) || martian(ip.dst))
 		return (swallow(MARTIAN));
@@ -292,17 +363,10 @@ dstmd_out(struct __sk_buff *skb)
 	if (*(volatile __u32 *)&s->v4 != v4)
 		return (swallow(NO_LEASE));
 
-	fib.family = AF_INET6;
-	fib.ifindex = LO;
-	fib.l4_protocol = NEXT_IPV4;
-	fib.tot_len = 1;		/* so that the MTU is told */
-	fib.flowinfo = out.flow & bpf_htonl(0x0fffffff);
-	__builtin_memcpy(fib.ipv6_src, out.src, sizeof(out.src));
-	__builtin_memcpy(fib.ipv6_dst, out.dst, sizeof(out.dst));
-	if (bpf_fib_lookup(skb, &fib, sizeof(fib), SKIP_NEIGH) != 0)
+	if (!route(skb, m, &out, ip.tos))
 		return (TC_ACT_UNSPEC);
 	size = skb->gso_size ? hdr + skb->gso_size : len;
-	if (size + OUTER > fib.mtu_result)
+	if (size + OUTER > m->mtu)
 		return (TC_ACT_UNSPEC);
 
 	clamp_mss(skb, 0, &ip, st->mtu);
@@ -313,13 +377,16 @@ dstmd_out(struct __sk_buff *skb)
 	out.next = NEXT_IPV4;
 	out.hops = HOPS;
 	/* bpf_redirect_neigh wants a link header to replace. */
-	if (bpf_skb_store_bytes(skb, 0, &out, sizeof(out), 0) != 0 ||
-	    bpf_skb_change_head(skb, ETH_LEN, 0) != 0)
+	if (bpf_skb_change_head(skb, ETH_LEN, 0) != 0)
 		return (swallow(QUEUE));
+	to = (void *)(long)skb->data + ETH_LEN;
+	if ((void *)(to + 1) > (void *)(long)skb->data_end)
+		return (swallow(QUEUE));
+	*to = out;
 	count(&s->out_packets, &s->out_bytes, segs, len + (segs - 1) * hdr);
 	nh.nh_family = AF_INET6;
-	__builtin_memcpy(nh.ipv6_nh, fib.ipv6_dst, sizeof(nh.ipv6_nh));
-	return (bpf_redirect_neigh(fib.ifindex, &nh, sizeof(nh), 0));
+	__builtin_memcpy(nh.ipv6_nh, m->hop, sizeof(nh.ipv6_nh));
+	return (bpf_redirect_neigh(m->ifindex, &nh, sizeof(nh), 0));
 }
 
 /* RFC 6040, 4.2: the inner TOS to be, or -1 it must be dropped. */
@@ -347,6 +414,7 @@ dstmd_in_ether(struct __sk_buff *skb)
 	__u32 zero = 0, segs, hdr, len;
 	struct bpf_state *st;
 	struct bpf_slot *s;
+	struct moment *m;
 	struct ip6 out;
 	struct ip4 ip;
 	__u16 old, new;
@@ -357,16 +425,16 @@ dstmd_in_ether(struct __sk_buff *skb)
 	if (!st || st->ifindex == 0 || (st->flags & BPF_STATE_LEAVE) ||
 	    skb->pkt_type != 0 ||
 	    skb->vlan_present || skb->protocol != bpf_htons(PROTO_IPV6) ||
-	    bpf_skb_load_bytes(skb, l2, &out, sizeof(out)) != 0 ||
+	    !LOAD(skb, l2, &out) ||
 	    out.next != NEXT_IPV4 || !same6(out.dst, st->local) ||
-	    bpf_skb_load_bytes(skb, l2 + OUTER, &ip, sizeof(ip)) != 0)
+	    !LOAD(skb, l2 + OUTER, &ip))
 		return (TC_ACT_UNSPEC);
 	len = skb->len - l2 - OUTER;
 	if ((skb->gso_size == 0 && bpf_ntohs(out.len) != len) ||
 	    !measure(skb, l2 + OUTER, &ip, len, &segs, &hdr))
 		return (TC_ACT_UNSPEC);
 	v4 = st->flags & BPF_STATE_NODE ? ip.dst : ip.src;
-	if (!(s = lease_of(v4))) {
+	if (!(s = lease_of(v4, &m))) {
 		if (st->flags & BPF_STATE_PASS_MISS)
 			return (TC_ACT_UNSPEC);
 		return (drop(st->flags & BPF_STATE_NODE ? NO_LEASE :
@@ -374,7 +442,7 @@ dstmd_in_ether(struct __sk_buff *skb)
 	}
 	if (!same6(out.src, s->v6) || *(volatile __u32 *)&s->v4 != v4)
 		return (drop(OUTER_SOURCE));
-	if (expired(s))
+	if (expired(s, m))
 		return (drop(EXPIRED));
 	if (martian(ip.src) || martian(ip.dst))
 		return (drop(MARTIAN));
