@@ -12,7 +12,7 @@ with open(sys.argv[1]) as f:
 folder = sys.argv[2]
 m, names, ours = d['machine'], d['names'], d['ours']
 FULL = {'plain': 'plain IPv4', 'vxlan': 'VXLAN (kernel)',
-        'wg': 'wireguard-go', 'ovpn': 'OpenVPN, clear'}
+        'seg6': 'seg6 (kernel)', 'wg': 'wireguard-go', 'ovpn': 'OpenVPN, clear'}
 
 
 def full(name):
@@ -22,7 +22,7 @@ def full(name):
 def table():
     yield '%s, %d cores shared with the load generators; Linux %s' % (
         m['cpu'], m['cores'], m['kernel'])
-    yield '%s; medians of %d interleaved runs of %d s; %.0f %% busy before' % (
+    yield '%s; medians of %d interleaved rounds of %g s; %.0f %% busy before' % (
         m['date'], m['runs'], m['seconds'], 100 * m['busy'])
     if m['busy'] > .1:
         yield 'WARNING: the machine was not idle, the figures are noisy'
@@ -38,8 +38,7 @@ def table():
         if 'lost' in row:
             cells = ['%16d' % v[n] for n in names[1:]]
         else:
-            cells = ['%16.2f' % (v[n] / v['plain'] if v['plain'] else 0)
-                     for n in names[1:]]
+            cells = ['%16.2f' % d['ratios'][row][n] for n in names[1:]]
         yield '%-52s %10.0f' % (row, v['plain']) + ''.join(cells)
     for name, p in d['planes'].items():
         yield ''
@@ -78,8 +77,7 @@ def plot():
     for i, row in enumerate(rows):
         x = 10 + i % columns * 475
         y = 60 + i // columns * high
-        v = d['rows'][row]
-        ratios = {n: v[n] / (v['plain'] or 1) for n in names}
+        ratios = d['ratios'][row]
         scale = bar / max(max(ratios.values()), 1)
         less = row.startswith(('CPU', 'round'))
         yield '<text x="%d" y="%d" font-weight="bold">%s%s</text>' % (
