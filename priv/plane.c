@@ -215,6 +215,7 @@ try_bpf(const struct conf *conf, const char **why)
 	if ((conf->roles & ROLE_NODE) && plane_bpf_prepare(NODE_DEV,
 	    NODE_ROOM, conf->node.ifname, why) == -1)
 		return (-1);
+	plane_bpf_left_over();
 	return (watch_policies(why));
 }
 

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -129,4 +131,49 @@ bpf_pin_remove(const char *ifname, const char *map)
 
 	if (unlink(path) == -1 && errno != ENOENT)
 		log_warn("%s", path);
+}
+
+/* The interface of a pin, from its place in the name to len octets on: or -1. */
+static int
+pin_ifname(const char *from, size_t len, char ifname[IFNAME_SIZE])
+{
+	char hex[3] = "";
+	size_t i, n = 0;
+
+	for (i = 0; i < len && n < IFNAME_SIZE - 1; i++) {
+		if (from[i] == '%' && i + 2 < len) {
+			memcpy(hex, from + i + 1, 2);
+			ifname[n++] = (char)strtoul(hex, NULL, 16);
+			i += 2;
+		} else
+			ifname[n++] = from[i];
+	}
+	ifname[n] = '\0';
+	return (i == len && n > 0 ? 0 : -1);
+}
+
+void
+bpf_pin_each(const char *map, void (*each)(const char *, time_t))
+{
+	char ours[32], ifname[IFNAME_SIZE];
+	size_t len, first, last = strlen(map) + 1;
+	struct dirent *e;
+	struct stat st;
+	DIR *dir;
+
+	if ((dir = opendir(BPF_PIN_DIR)) == NULL)
+		return;
+	first = (size_t)snprintf(ours, sizeof(ours), "%" PRIu64 "-", cookie);
+	while ((e = readdir(dir)) != NULL) {
+		len = strlen(e->d_name);
+		if (len > first + last &&
+		    strncmp(e->d_name, ours, first) == 0 &&
+		    e->d_name[len - last] == '-' &&
+		    strcmp(e->d_name + len - last + 1, map) == 0 &&
+		    pin_ifname(e->d_name + first, len - first - last,
+		    ifname) == 0 &&
+		    fstatat(dirfd(dir), e->d_name, &st, 0) == 0)
+			each(ifname, st.st_mtime);
+	}
+	closedir(dir);
 }

@@ -16,9 +16,13 @@
  * programs and their maps to carry packets until the leases are in its own.
  */
 #include <sys/types.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <sys/tree.h>
+
+#include <net/if.h>
 
 #include <errno.h>
 #include <stdarg.h>
@@ -39,6 +43,7 @@
 #define CPUS_MAX	1024
 #define PROBE_SIZE	(14 + OUTER_OVERHEAD + 60)
 #define MS		1000000		/* ns */
+#define STARTS_S	10		/* a daemon has its interface then */
 
 extern const uint8_t	 plane_bpf_object[], plane_bpf_object_end[];
 
@@ -347,6 +352,46 @@ plane_bpf_forget(const char *ifname)
 		return;
 	for (i = 0; i < NMAPS; i++)
 		bpf_pin_remove(ifname, maps[i]);
+}
+
+/* Does somebody read that interface? */
+static int
+is_read(const char *ifname)
+{
+	struct ifreq ifr;
+	int fd, r;
+
+	memset(&ifr, 0, sizeof(ifr));
+	strlcpy(ifr.ifr_name, ifname, sizeof(ifr.ifr_name));
+	if ((fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0)) == -1)
+		return (1);
+	r = ioctl(fd, SIOCGIFFLAGS, &ifr);
+	close(fd);
+	return (r == -1 || (ifr.ifr_flags & IFF_RUNNING) != 0);
+}
+
+static void
+left_over(const char *ifname, time_t made)
+{
+	size_t i;
+
+	for (i = 0; i < TUNNEL_DEV_MAX; i++)
+		if (devs[i].ready && strcmp(devs[i].ifname, ifname) == 0)
+			return;
+	/* A daemon that starts beside us pins first. */
+	if (if_nametoindex(ifname) == 0) {
+		if (time(NULL) - made >= STARTS_S)
+			plane_bpf_forget(ifname);
+	} else if (netlink_bpf_attached(ifname) != -1 && !is_read(ifname))
+		log_warnx("interface %s is of a dstmd before, and not in this "
+		    "configuration: it carries packets until its leases end; "
+		    "\"ip link del %s\" removes it", ifname, ifname);
+}
+
+void
+plane_bpf_left_over(void)
+{
+	bpf_pin_each("state", left_over);
 }
 
 int

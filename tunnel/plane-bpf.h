@@ -6,6 +6,8 @@
 #ifndef TUNNEL_PLANE_BPF_H
 #define TUNNEL_PLANE_BPF_H
 
+#include <time.h>
+
 #define BPF_PIN_DIR	"/sys/fs/bpf/dstmd"
 
 /* plane-bpf-pin.c */
@@ -21,5 +23,8 @@ int	 bpf_pin_get(const char *ifname, const char *map);
 /* In place of what was there: 0, or -1. */
 int	 bpf_pin_set(const char *ifname, const char *map, int fd);
 void	 bpf_pin_remove(const char *ifname, const char *map);
+/* Each interface that has that map pinned, and when that was done. */
+void	 bpf_pin_each(const char *map, void (*)(const char *ifname,
+	    time_t made));
 
 #endif /* TUNNEL_PLANE_BPF_H */

@@ -405,6 +405,8 @@ int		 plane_bpf_prepare(uint32_t dev, uint32_t max,
 		    const char *ifname, const char **why);
 /* No program of an interface is to be taken over. Before the sandbox. */
 void		 plane_bpf_forget(const char *ifname);
+/* Says what is there of interfaces that were not prepared; after all were. */
+void		 plane_bpf_left_over(void);
 /* 1: the programs carry nothing, all is the tunnel process's. */
 void		 plane_bpf_leave(int);
 int		 plane_bpf_stays(void);		/* each device does: 1 or 0 */

@@ -276,4 +276,22 @@ check "it has a lease" wait_for 30 has_lease node1
 check "and it works" wait_for 15 on node1 ping -c 1 -W 1 "$web4"
 check "with plane tun" \
     sh -c "$SBIN/dstmctl -s $T/node1.sock show tunnels | grep -q 'plane tun'"
+
+# Another interface in the configuration: the old one is nobody's.
+under=
+stop node1 TERM
+check "the node starts as at first" start node1
+check "and has a lease" wait_for 30 has_lease node1
+dead node1
+sed -i 's/"dstm0"/"dstm7"/' "$T/node1.conf"
+mark node1
+check "it starts with another interface" start node1
+check "it says that the old one is there" \
+    said node1 'interface dstm0 is of a dstmd before'
+stop node1 TERM
+check "the old one's pins are there yet" pins 8
+on node1 ip link del dstm0
+touch -d '1 hour ago' /sys/fs/bpf/dstmd/*
+check "it starts, and there is no old one" start node1
+check "nor are its pins" pins 8
 done_testing
