@@ -23,10 +23,13 @@ def busy():
 
 
 class Chain:
-    """web - tep - core - node of one contender."""
+    """web - tep - core - node of one contender. Where the kernel alone moves
+    packets, loads spin, each on a processor of its own (blast.c says why).
+    Processes that move packets need the processors: their loads sleep."""
 
-    def __init__(self, ns, tmp, build, name):
+    def __init__(self, ns, tmp, build, name, spin):
         self.ns, self.tmp, self.build, self.name = ns, tmp, build, name
+        self.how = 'spin' if spin else 'sleep'
         self.features = {}
         self.blast = os.path.join(build, 'bench/blast')
 
@@ -82,23 +85,22 @@ class Chain:
         n = list(map(int, out.split()))
         return n[:2], n[2:]
 
-    def load(self, host, cpu, *words, **more):
-        """Of two loads each has a processor: where the scheduler would put
-        them differs from run to run, and so would what is measured."""
-        return self.popen(host, 'taskset', '-c', str(cpu), self.blast, *words,
-                          **more)
+    def load(self, host, cpu, how, *words):
+        place = ['taskset', '-c', str(cpu)] if how == 'spin' else []
+        return self.popen(host, *place, self.blast, *words)
 
-    def receiver(self, host, *words):
-        p = self.load(host, os.cpu_count() - 1, *words)
+    def receiver(self, host, kind, how, *words):
+        p = self.load(host, os.cpu_count() - 1, how, kind, how, *words)
         assert p.stdout.readline() == 'ready\n', 'no receiver'
         return p
 
-    def tcp(self, streams, seconds, down, how='spin'):
+    def tcp(self, streams, seconds, down, how=None):
         """bit/s, CPU seconds per octet, octets of a packet on the wire."""
         to, source, address = ends(down)
+        how = how or self.how
         before, begin = self.wire(), busy()
         sink = self.receiver(to, 'sink', how, '7002', str(streams))
-        pour = self.load(source, 0, 'pour', how, address, '7002',
+        pour = self.load(source, 0, how, 'pour', how, address, '7002',
                          str(seconds), str(streams))
         octets, took = map(float, sink.communicate()[0].split())
         pour.communicate()
@@ -111,13 +113,13 @@ class Chain:
         """Starts one: ends with flow_end."""
         to, source, address = ends(down)
         receiver = self.receiver(to, 'recv', how, str(port))
-        return receiver, self.load(source, 0, 'send', address, str(port),
+        return receiver, self.load(source, 0, how, 'send', address, str(port),
                                    str(octets), str(rate), str(seconds),
                                    str(flows))
 
     def udp(self, down, octets, seconds):
         """Packets received a second, of as many as go."""
-        flow = self.flow(down, 7000, octets, 0, seconds, 'spin')
+        flow = self.flow(down, 7000, octets, 0, seconds, self.how)
         return flow_end(flow)[2]
 
     def paced(self, rate, seconds):
