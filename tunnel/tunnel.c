@@ -233,6 +233,16 @@ entry_live(struct device *d, struct tunnel_entry *e, uint32_t n)
 	return (NULL);
 }
 
+/* Are n packets from, or to, what is no host's address? They are dropped. */
+static int
+is_martian(struct device *d, const uint8_t *p, uint32_t n)
+{
+	if (in_usable(addr_at(p + 12)) && in_usable(addr_at(p + 16)))
+		return (0);
+	d->drops[DROP_MARTIAN] += n;
+	return (1);
+}
+
 /* The lease of n packets from this host; NULL: none. */
 static struct tunnel_entry *
 entry_out(struct device *d, const uint8_t *p, uint32_t n)
@@ -429,8 +439,8 @@ packet_out(struct device *d, uint8_t *p, size_t size,
 		d->drops[DROP_MALFORMED]++;
 		return;
 	}
-	if ((e = entry_out(d, p, g.n)) == NULL || !in_time(d, &e->out_busy,
-	    len + (g.n - 1) * g.hlen, g.n))
+	if ((e = entry_out(d, p, g.n)) == NULL || is_martian(d, p, g.n) ||
+	    !in_time(d, &e->out_busy, len + (g.n - 1) * g.hlen, g.n))
 		return;
 	mtu = entry_mtu(d, e);
 	ipv4_clamp_mss(p, len, mtu);
@@ -604,7 +614,7 @@ packet_in(struct device *d, int i)
 		return;
 	}
 	if ((e = entry_in(d, p, &in.names[i].sin6_addr)) == NULL ||
-	    !in_time(d, &e->in_busy, len, 1))
+	    is_martian(d, p, 1) || !in_time(d, &e->in_busy, len, 1))
 		return;
 	if (ecn_decap(p, len, traffic_class(&in.msgs[i].msg_hdr)) == -1) {
 		d->drops[DROP_ECN]++;

@@ -72,19 +72,41 @@ def drops():
     ok(not ping() and tep.drops()['inner_source'] == before['inner_source'] +
        1, 'after the delete nothing does')
     tep.do('add', 0, 1, '198.51.100.20', '2001:db8::1')
+    martians()
+
+
+def martians():
+    """Of the lease, and from or to what is no host's address."""
+    was = tep.drops()['martian'], node.drops()['martian']
+    odd = '127.0.0.1', '224.0.0.1', '0.1.2.3', '169.254.1.1', '255.255.255.255'
+    for a in odd:
+        spoof('node', 1, '198.51.100.20', a, '2001:db8::2', '2001:db8::1')
+        spoof('tep', 1, a, '198.51.100.20', '2001:db8::1', '2001:db8::2')
+    ok(wait(lambda: tep.drops()['martian'] == was[0] + len(odd) and
+            node.drops()['martian'] == was[1] + len(odd), 5),
+       'addresses that are no host\'s are dropped and counted at both ends')
+    on('node', sys.executable, '-c', 'import socket; socket.socket('
+       'socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("224.9.9.9", 9))')
+    ok(wait(lambda: node.drops()['martian'] == was[1] + len(odd) + 1, 5),
+       'and so is what the node itself sends to one')
 
 
 SPOOF = """
 import socket, struct, sys
-n, inner, dst = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+n, inner, to, dst, outer = int(sys.argv[1]), *sys.argv[2:]
 s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 4)
 s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-s.bind((sys.argv[4], 0))
+s.bind((outer, 0))
 p = struct.pack('!BBHHHBBH4s4s8x', 0x45, 0, 28, 0, 0, 64, 17, 0,
-                socket.inet_aton(inner), socket.inet_aton('198.51.100.1'))
+                socket.inet_aton(inner), socket.inet_aton(to))
 for i in range(n):
     s.sendto(p, (dst, 0))
 """
+
+
+def spoof(host, n, inner, to, dst, outer):
+    """n packets, without the tunnel, with those inner and outer addresses."""
+    on(host, sys.executable, '-c', SPOOF, str(n), inner, to, dst, outer)
 
 
 def kernel():
@@ -97,8 +119,7 @@ def kernel():
     on('node', 'ip', 'addr', 'add', '2001:db8::66/64', 'dev', 'eth0', 'nodad')
     for inner, outer in (('198.51.100.99', '2001:db8::1'),
                          ('198.51.100.20', '2001:db8::66')):
-        on('node', sys.executable, '-c', SPOOF, str(n), inner, '2001:db8::2',
-           outer)
+        spoof('node', n, inner, '198.51.100.1', '2001:db8::2', outer)
     ok(ping(), 'packets of the lease move beside a flood of others')
     ok(cpu(tep.pid()) == cpu_before, 'without that process')
     ok(tep.good('thaw'), 'it goes on')
