@@ -18,6 +18,7 @@
 
 #define MESSAGES	256	/* of one input: the next finds a quiet parent */
 #define WAIT_MAX	60	/* ms, the parent's seconds */
+#define QUIET_MS	30	/* after which nobody waits for an offer */
 
 /*
  * Beside its own octets a message may have what makes sense: a connection
@@ -309,7 +310,11 @@ message(struct input *in, uint32_t number)
 	say((enum proc_id)from, r->type, m, -1);
 }
 
-/* The next input finds a node that wants a lease, and nobody else. */
+/*
+ * The next input finds a node that wants a lease, and nobody else: no lease, no
+ * offer, no job of this one's, so that what it finds it finds alone as well.
+ * Entries of other servers stay until their end.
+ */
 static void
 quiet(void)
 {
@@ -319,6 +324,13 @@ quiet(void)
 	session_dies();
 	(void)node_down();
 	node_stopped(NULL, NULL);
+	time_passes(priv.base, &pw.passed, QUIET_MS * 1000);
+	parent_restart();
+	pw.store_killed = 0;
+	memset(pw.jobs, 0, sizeof(pw.jobs));
+	pw.njobs = 0;
+	pw.granted = 0;
+	pw.sock_peer = pw.sock_local = in6addr_any;
 	(void)node_up();
 	server_pump();
 }

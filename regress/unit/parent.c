@@ -526,7 +526,7 @@ check_reply(const struct msg_lease_reply *r)
 
 /* A connection that the parent believes in. */
 static void
-note_conn(const struct conn_ref *ref, const struct in6_addr *peer)
+note_conn(const struct conn_ref *ref, const struct in6_addr *peer, int dialled)
 {
 	if (ref->id >= NSLOT)
 		return;
@@ -535,6 +535,7 @@ note_conn(const struct conn_ref *ref, const struct in6_addr *peer)
 	pw.said[ref->id].gen = ref->gen;
 	pw.said[ref->id].verdict[0] = '\0';
 	pw.said[ref->id].proved = 0;
+	pw.said[ref->id].dialled = dialled;
 	pw.said[ref->id].peer = *peer;
 }
 
@@ -614,12 +615,12 @@ msg_send(struct msglink *l, uint32_t type, int fd, const void *data,
 	case MSG_CONN_READY:
 		memcpy(&mc, data, sizeof(mc));
 		if (mc.ok)
-			note_conn(&mc.conn, &pw.sock_peer);
+			note_conn(&mc.conn, &pw.sock_peer, 0);
 		break;
 	case MSG_DIALLED:
 		memcpy(&md, data, sizeof(md));
 		if (md.error == 0)
-			note_conn(&md.conn, &in6addr_any);
+			note_conn(&md.conn, &in6addr_any, 1);
 		break;
 	case MSG_AUTH_DONE:
 		memcpy(&ad, data, sizeof(ad));
@@ -656,6 +657,19 @@ note_verdict(const struct msg_auth_verdict *m)
 	s->verdict[NAME_MAX_LEN] = '\0';
 }
 
+/* Where that TEP was up by it the next login decides. */
+static void
+note_down(const struct msg_tep_state *m)
+{
+	struct slot *s;
+
+	if (m->conn.id >= NSLOT)
+		return;
+	s = &pw.said[m->conn.id];
+	if (s->dialled && s->gen == m->conn.gen)
+		s->proved = 0;
+}
+
 static void
 note_loaded(const struct msg_store_lease *m)
 {
@@ -668,8 +682,9 @@ note_loaded(const struct msg_store_lease *m)
 static void
 note(uint32_t type, const void *data)
 {
-	struct msg_store_lease sl;
 	struct msg_auth_verdict mv;
+	struct msg_store_lease sl;
+	struct msg_tep_state ts;
 	struct msg_store_done ms;
 	struct conn_ref ref;
 
@@ -684,6 +699,10 @@ note(uint32_t type, const void *data)
 	case MSG_AUTH_VERDICT:
 		memcpy(&mv, data, sizeof(mv));
 		note_verdict(&mv);
+		break;
+	case MSG_TEP_DOWN:
+		memcpy(&ts, data, sizeof(ts));
+		note_down(&ts);
 		break;
 	case MSG_STORE_LEASE:
 		memcpy(&sl, data, sizeof(sl));

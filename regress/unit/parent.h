@@ -27,6 +27,7 @@ struct slot {
 	uint32_t	 tried;		/* the last gen that it asked for */
 	uint32_t	 gen;
 	char		 verdict[NAME_SIZE];	/* the last one of auth; "": none */
+	int		 dialled;	/* by us: its login may be said to be over */
 	int		 proved;	/* which the parent believed: */
 	char		 name[NAME_SIZE];
 	struct in6_addr	 peer;
