@@ -294,7 +294,7 @@ fuzz_one(const uint8_t *buf, size_t len)
 				client_asks(&in, l);
 			break;
 		case DRAIN:
-			pw.full = op >> 7;
+			parent_full(op >> 7);
 			if (l->used && !pw.full && l->drained != NULL)
 				l->drained(l);
 			break;
@@ -306,7 +306,7 @@ fuzz_one(const uint8_t *buf, size_t len)
 			break;
 		}
 	}
-	pw.full = 0;
+	parent_full(0);
 	for (l = links; l < links + CLIENTS; l++)
 		if (l->used)
 			l->closed(l, NULL);

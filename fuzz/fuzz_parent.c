@@ -18,6 +18,7 @@
 
 #define MESSAGES	256	/* of one input: the next finds a quiet parent */
 #define WAIT_MAX	60	/* ms, the parent's seconds */
+#define QUIET_MS	30	/* after which nobody waits for an offer */
 
 /*
  * Beside its own octets a message may have what makes sense: a connection
@@ -39,7 +40,8 @@ enum { SENSE_CONN = 1, SENSE_NEW = 2, SENSE_V4 = 4, SENSE_SEQ = 8, SENSE_JOB =
 enum { REVOKE, NODE_GO, NODE_REST, NODE_RENEW, DRAIN, SESSION_DIES, SESSION_UP,
     STORE_UP, STORE_START, OFFER, WAIT, MODE, RESUME, LOOK, NWORLD };
 enum { MODE_FULL = 1, MODE_GONE = 2, MODE_REFUSES = 4, MODE_IDLE = 8,
-    MODE_KEEPALIVE = 16, MODE_STORE_DOWN = 32 };
+    MODE_KEEPALIVE = 16, MODE_STORE_DOWN = 32, MODE_UNREACHABLE = 64,
+    MODE_NAMELESS = 128 };
 
 static uint64_t			 loaded;	/* leases, since STORE_START */
 static int			 loading;
@@ -50,6 +52,7 @@ static const char *const	 names[] = { "alice", "bob", "anonymous", "other",
 void
 fuzz_init(void)
 {
+	pw.own_clock = 1;	/* so that an input says the same each time */
 	parent_start();
 }
 
@@ -139,6 +142,16 @@ store_begins(void)
 	loaded = 0;
 }
 
+/* Its load was not to be believed: it is killed, and there is a new one. */
+static void
+store_again(void)
+{
+	if (!pw.store_killed)
+		return;
+	pw.store_killed = loading = 0;
+	store_begins();
+}
+
 static void
 store_ends(void)
 {
@@ -174,12 +187,13 @@ mode(uint32_t how)
 	pw.gone = (how & MODE_GONE) != 0;
 	pw.refuses = (how & MODE_REFUSES) != 0;
 	pw.store_down = (how & MODE_STORE_DOWN) != 0;
+	pw.unreachable = (how & MODE_UNREACHABLE) != 0;
+	pw.nameless = (how & MODE_NAMELESS) != 0;
 	priv.conf->node.idle = how & MODE_IDLE ? 5 : 0;
 	priv.conf->node.keepalive = how & MODE_KEEPALIVE ? 1 : 0;
 	if (was_down && !pw.store_down)
 		store_is_up();
-	if (!pw.full && pw.drained != NULL)
-		pw.drained(NULL);
+	parent_full(pw.full);
 }
 
 /* What the control socket shows. */
@@ -296,7 +310,11 @@ message(struct input *in, uint32_t number)
 	say((enum proc_id)from, r->type, m, -1);
 }
 
-/* The next input finds a node that wants a lease, and nobody else. */
+/*
+ * The next input finds a node that wants a lease, and nobody else: no lease, no
+ * offer, no job of this one's, so that what it finds it finds alone as well.
+ * Entries of other servers stay until their end.
+ */
 static void
 quiet(void)
 {
@@ -306,6 +324,13 @@ quiet(void)
 	session_dies();
 	(void)node_down();
 	node_stopped(NULL, NULL);
+	time_passes(priv.base, &pw.passed, QUIET_MS * 1000);
+	parent_restart();
+	pw.store_killed = 0;
+	memset(pw.jobs, 0, sizeof(pw.jobs));
+	pw.njobs = 0;
+	pw.granted = 0;
+	pw.sock_peer = pw.sock_local = in6addr_any;
 	(void)node_up();
 	server_pump();
 }
@@ -323,6 +348,7 @@ fuzz_one(const uint8_t *buf, size_t len)
 			world(&in, (number - WORLD) % NWORLD);
 		else
 			message(&in, number);
+		store_again();
 		event_base_loop(priv.base, EVLOOP_NONBLOCK);
 	}
 	parent_check();

@@ -549,6 +549,16 @@ server_tep_reply(struct msglink *l, struct msg *m)
 /*
  * Store
  */
+/* One that is starting has been given nothing yet that it could speak of. */
+static int
+store_may_say(void)
+{
+	if (child_is_up(PROC_STORE))
+		return (1);
+	log_doubt(PROC_STORE, "store: speaks of records before it is ready");
+	return (0);
+}
+
 void
 server_store_done(struct msglink *l, struct msg *m)
 {
@@ -556,7 +566,7 @@ server_store_done(struct msglink *l, struct msg *m)
 
 	(void)l;
 	memcpy(&md, m->data, sizeof(md));
-	if (engine == NULL)
+	if (engine == NULL || !store_may_say())
 		return;
 	lease_store_done(engine, now_ms(), now_wall(), md.seq);
 	server_pump();
@@ -569,7 +579,7 @@ server_store_fail(struct msglink *l, struct msg *m)
 
 	(void)l;
 	memcpy(&md, m->data, sizeof(md));
-	if (engine == NULL)
+	if (engine == NULL || !store_may_say())
 		return;
 	log_doubt(PROC_STORE, "store: %llu records could not be written: %s",
 	    (unsigned long long)(md.seq_last - md.seq + 1),

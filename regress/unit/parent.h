@@ -27,6 +27,7 @@ struct slot {
 	uint32_t	 tried;		/* the last gen that it asked for */
 	uint32_t	 gen;
 	char		 verdict[NAME_SIZE];	/* the last one of auth; "": none */
+	int		 dialled;	/* by us: its login may be said to be over */
 	int		 proved;	/* which the parent believed: */
 	char		 name[NAME_SIZE];
 	struct in6_addr	 peer;
@@ -45,12 +46,16 @@ struct parent_world {
 	struct in_addr	 recent[NRECENT];	/* that were granted */
 	uint64_t	 granted, refused, calls, deletes, foreign;
 	int64_t		 passed;	/* us that its clock is ahead */
-	int		 full;		/* links are */
-	void		(*drained)(struct msglink *);	/* of the newest */
+	int		 own_clock;	/* that is the clock, not the host's */
+	int		 full;		/* links are: parent_full */
+	void		(*drained)(struct msglink *);	/* of the newest client */
 	void		(*resumed)(void);	/* who wants to hear of that */
 	int		 gone;		/* interfaces are; */
 	int		 refuses;	/* this host does, what a node wants */
-	int		 store_down;
+	int		 store_down;	/* it is starting, and speaks already */
+	int		 store_killed;	/* by the parent, which waits for the next */
+	int		 unreachable;	/* the network is; */
+	int		 nameless;	/* and sockets are, getsockname(2) */
 	/* Who looks at all that is said; NULL: nobody. */
 	void		(*heard)(struct msglink *, uint32_t, const void *,
 			    size_t);
@@ -60,6 +65,8 @@ extern struct parent_world	 pw;
 void	 parent_start(void);
 /* The server as it starts: nothing is leased. Once at a time: no offers. */
 void	 parent_restart(void);
+/* Links are full, or are emptied, which the parent is told. */
+void	 parent_full(int);
 /* The parent dropped all connections (conn_drop_all). */
 void	 session_anew(void);
 /*

@@ -349,12 +349,72 @@ o_does(void)
 		call_session_lost();
 		break;
 	case 5:
-		server_store_up();
+		pw.store_down = rnd(4) == 0;
+		if (!pw.store_down)
+			server_store_up();
+		break;
+	case 6:
+		parent_full(rnd(4) == 0);
 		break;
 	default:
 		(void)offer_make(rnd(2) ? name : "", &v6, on_offer, NULL);
 		break;
 	}
+}
+
+/* That lease is asked for by a node that has just logged in. */
+static void
+node_asks(const char *name, const struct in6_addr *at)
+{
+	struct msg_conn_open mo;
+	struct msg_auth_verdict mv;
+	struct msg_lease_request mr;
+
+	memset(&mo, 0, sizeof(mo));
+	memset(&mv, 0, sizeof(mv));
+	memset(&mr, 0, sizeof(mr));
+	mo.conn.gen = pw.said[0].tried + 1;
+	pw.sock_peer = *at;
+	pw.sock_local = pw.here[0];
+	say(PROC_SESSION, MSG_CONN_OPEN, &mo, -1);
+	mv.conn = mr.conn = mo.conn;
+	mv.side = AUTH_SERVER;
+	mv.mech = MECH_SCRAM_SHA_256;
+	strlcpy(mv.name, name, sizeof(mv.name));
+	say(PROC_AUTH, MSG_AUTH_VERDICT, &mv, -1);
+	mr.op = OP_CREATE;
+	mr.v6 = *at;
+	say(PROC_SESSION, MSG_LEASE_REQUEST, &mr, -1);
+}
+
+/*
+ * A store that is starting has not been given the records of meanwhile. It
+ * says that it has them, or has not: nothing comes of that, and they are
+ * given to it, each in its turn, when it is up.
+ */
+static void
+test_store_starts(void **state)
+{
+	struct msg_store_done all = { UINT64_MAX, UINT64_MAX, 0 };
+	struct msg_store_done one = { 1, UINT64_MAX, 0 };
+	struct msg_store_done right;
+
+	(void)state;
+	pw.store_down = 1;
+	node_asks("alice", &pw.nodes[0]);
+	assert_int_equal(pw.put_seq, 0);
+	say(PROC_STORE, MSG_STORE_DONE, &all, -1);
+	say(PROC_STORE, MSG_STORE_FAIL, &one, -1);
+	assert_int_equal(pw.granted + pw.refused, 0);
+	pw.store_down = 0;
+	server_store_up();
+	assert_int_equal(pw.put_seq, 1);
+	assert_int_equal(pw.granted + pw.refused, 0);
+	right.seq = right.seq_last = pw.put_seq;
+	right.error = 0;
+	say(PROC_STORE, MSG_STORE_DONE, &right, -1);
+	assert_int_equal(pw.granted, 1);
+	parent_check();
 }
 
 static int
@@ -411,6 +471,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_store_starts),
 		cmocka_unit_test(test_monkey),
 	};
 
