@@ -648,6 +648,18 @@ load_outlives(struct lease_engine *e, const struct lease_owner *o,
 	return (1);
 }
 
+/* Seconds; what was answered holds, though the configuration is another now. */
+static int64_t
+load_left(int64_t until, int64_t wall)
+{
+	if (until >= wall + LIFETIME_CEIL)
+		return (LIFETIME_CEIL);
+	if (until <= wall - LIFETIME_CEIL)
+		return (-LIFETIME_CEIL);
+	/* Both lack their parts of a second: late rather than early. */
+	return (until - wall + 1);
+}
+
 int
 lease_load(struct lease_engine *e, int64_t now, int64_t wall,
     const struct lease_rec *rec)
@@ -664,13 +676,7 @@ lease_load(struct lease_engine *e, int64_t now, int64_t wall,
 		l = pool_touch(e, ntohl(rec->v4.s_addr),
 		    pool_range(e, ntohl(rec->v4.s_addr))->pool);
 	tep = &e->teps[e->pools[l->pool].tep];
-	/* Both lack their parts of a second: late rather than early. */
-	left = rec->until - wall + 1;
-	/* What was answered holds, though the configuration is another now. */
-	if (left > LIFETIME_CEIL)
-		left = LIFETIME_CEIL;
-	if (left < -LIFETIME_CEIL)
-		left = -LIFETIME_CEIL;
+	left = load_left(rec->until, wall);
 	live = rec->state == REC_BOUND && left > 0 &&
 	    strcmp(tep->name, rec->tep) == 0;
 	memset(&o, 0, sizeof(o));

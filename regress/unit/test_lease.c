@@ -1064,6 +1064,30 @@ test_fixed_later(void **state)
 	assert_int_equal(st.size, 4);
 }
 
+/* Records that no clock has written are over, or live as long as any may. */
+static void
+test_load_absurd(void **state)
+{
+	struct lease_rec rec;
+
+	(void)state;
+	memset(&rec, 0, sizeof(rec));
+	inet_pton(AF_INET6, "2001:db8:1::1", &rec.v6);
+	rec.v4 = v4("198.51.100.16");
+	rec.mech = MECH_SCRAM_SHA_256;
+	rec.state = REC_BOUND;
+	rec.until = INT64_MIN;
+	strlcpy(rec.name, "alice", sizeof(rec.name));
+	strlcpy(rec.tep, "tep", sizeof(rec.tep));
+	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
+	nothing();
+	rec.v4 = v4("198.51.100.17");
+	rec.until = INT64_MAX;
+	strlcpy(rec.name, "bob", sizeof(rec.name));
+	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
+	assert_int_equal(expect(LA_TEP_ADD).lifetime, LIFETIME_CEIL);
+}
+
 /* A sticky address that its owner may no longer have is no obstacle. */
 static void
 test_sticky_not_allowed(void **state)
@@ -1220,6 +1244,7 @@ main(void)
 		REMOTE(test_tep_refuses_binding), LOCAL(test_writes),
 		LOCAL(test_load_other_conf), REMOTE(test_ended_until),
 		LOCAL(test_fixed), LOCAL(test_fixed_later),
+		LOCAL(test_load_absurd),
 		REMOTE(test_fixed_failover), REMOTE(test_fixed_tep_down),
 		REMOTE(test_failover), REMOTE(test_failover_none),
 		REMOTE(test_weights),
