@@ -39,6 +39,7 @@
 #define CONN_MAX		65536	/* TSP connections at one time */
 #define CONN_GENS	(1U << 24) /* generations of a slot, by a life of session */
 #define TUNNEL_DEV_MAX		16	/* tunnel interfaces of one daemon */
+#define TUNNEL_QUEUE_MAX	4	/* of an interface: PROC_TUNNEL ... */
 
 enum proc_id {
 	PROC_PRIV,		/* the privileged parent */
@@ -46,7 +47,11 @@ enum proc_id {
 	PROC_PARSER,		/* XML */
 	PROC_AUTH,		/* SASL */
 	PROC_STORE,		/* SQLite */
-	PROC_TUNNEL,		/* user-space data plane */
+	PROC_TUNNEL,		/* user-space data plane: of each interface the
+				 * first queue */
+	PROC_TUNNEL2,		/* and the others', the same program */
+	PROC_TUNNEL3,
+	PROC_TUNNEL4,
 	PROC_CONTROL,		/* dstmctl, by the control socket */
 	PROC_EVENT,		/* the operator's script; not in a sandbox */
 	PROC_NPROC
@@ -201,6 +206,7 @@ enum msg_type {
 	MSG_CTL_END,		/* priv > dstmctl: request done or refused */
 
 	MSG_REPLACE,		/* session > priv: what a link led to is bad */
+	MSG_TUNNEL_ASK,		/* priv > tunnel: for the entry of an address */
 
 	MSG_NTYPE
 };
@@ -597,6 +603,16 @@ struct msg_tunnel_list {	/* MSG_TUNNEL_LIST: ask for one page */
 	uint32_t	 max;		/* entries of a page */
 };
 
+/*
+ * MSG_TUNNEL_ASK: the entry, where there is one. A list of no entries, whose
+ * STATS come behind it, says that there was none.
+ */
+struct msg_tunnel_ask {
+	uint64_t	 cookie;	/* echoed */
+	uint32_t	 dev;
+	struct in_addr	 v4;
+};
+
 enum tunnel_drop {
 	DROP_INNER_SOURCE,	/* inner source is nobody's lease */
 	DROP_OUTER_SOURCE,	/* outer source is not that lease's node */
@@ -863,6 +879,8 @@ int64_t		 now_suspended(void);
 
 /* "session", ...; of an unknown number "?". */
 const char	*proc_name(uint32_t);
+/* The process of which it has program, user and sandbox: itself, or tunnel. */
+enum proc_id	 proc_kind(enum proc_id);
 
 /* proc.c */
 

@@ -221,7 +221,8 @@ static const struct sandbox_row store_rows[] = {
 	0, 64, 1024 * MB, 1 }
 
 /*
- * tunnel: packets, on a TUN device and a raw socket that it is given.
+ * tunnel: packets, on a TUN device and a raw socket that it is given. Those of
+ * several queues are alike.
  */
 #ifdef __linux__
 static const struct sandbox_row tunnel_rows[] = {
@@ -364,6 +365,7 @@ static const struct sandbox_row priv_rows[] = {
 	ALLOW_IF(ioctl, IS(1, TUNSETVNETHDRSZ)),
 	ALLOW_IF(ioctl, IS(1, TUNSETSNDBUF)),
 	ALLOW_IF(ioctl, IS(1, TUNSETPERSIST)),
+	ALLOW_IF(ioctl, IS(1, TUNSETSTEERINGEBPF)),
 	ALLOW_IF(ioctl, IS(1, SIOCGIFINDEX)),
 	ALLOW_IF(ioctl, IS(1, SIOCGIFNAME)),
 	ALLOW_IF(ioctl, IS(1, SIOCGIFMTU)),
@@ -473,4 +475,7 @@ const struct sandbox sandboxes[PROC_NPROC] = {
 	[PROC_AUTH]	= AUTH,
 	[PROC_STORE]	= STORE,
 	[PROC_TUNNEL]	= TUNNEL,
+	[PROC_TUNNEL2]	= TUNNEL,
+	[PROC_TUNNEL3]	= TUNNEL,
+	[PROC_TUNNEL4]	= TUNNEL,
 };

@@ -5,8 +5,8 @@
  * parent's messages: leases come, move and go, devices are opened anew; the
  * keepalive's time passes when the input says so.
  */
-/* COVERS: tunnel/tunnel.c tunnel/encap.c tunnel/map.c tunnel/keepalive.c tunnel/pmtu.c */
-/* LINK: fuzz/tunnel-main.o tunnel/encap.o tunnel/sum.o tunnel/gso.o tunnel/gro.o tunnel/pmtu.o tunnel/map.o tunnel/keepalive.o libdstmd.a */
+/* COVERS: tunnel/tunnel.c tunnel/encap.c tunnel/map.c tunnel/list.c tunnel/keepalive.c tunnel/pmtu.c */
+/* LINK: fuzz/tunnel-main.o tunnel/encap.o tunnel/sum.o tunnel/gso.o tunnel/gro.o tunnel/pmtu.o tunnel/map.o tunnel/list.o tunnel/keepalive.o libdstmd.a */
 /* LIBS: -Wl,--wrap=recvmsg -Wl,--wrap=recvmmsg -Wl,--wrap=sendmmsg -Wl,--wrap=proc_child -Wl,--wrap=event_base_dispatch -Wl,--wrap=timer_set -Wl,--wrap=read */
 #include <sys/types.h>
 #include <sys/socket.h>

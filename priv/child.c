@@ -70,7 +70,8 @@ static void	 child_restart(struct child *);
 
 /* In the order of their start: session is last, when all can answer. */
 static const enum proc_id	 start_order[] = {
-	PROC_STORE, PROC_PARSER, PROC_AUTH, PROC_TUNNEL, PROC_SESSION
+	PROC_STORE, PROC_PARSER, PROC_AUTH, PROC_TUNNEL, PROC_TUNNEL2,
+	PROC_TUNNEL3, PROC_TUNNEL4, PROC_SESSION
 };
 #define NCHILD	(sizeof(start_order) / sizeof(start_order[0]))
 
@@ -113,12 +114,22 @@ own_dir(const char *path, mode_t mode, uid_t uid, gid_t gid)
 		    (unsigned)(st.st_mode & 07777));
 }
 
+/* A tunnel process for each queue that an interface may have. */
+static int
+is_wanted(enum proc_id id)
+{
+	return (proc_kind(id) != PROC_TUNNEL || (has_tunnels(priv.conf) &&
+	    id - PROC_TUNNEL < plane_queues()));
+}
+
 static int
 child_binary(enum proc_id id)
 {
 	char path[256];
 	int fd, high;
 
+	if (id != proc_kind(id))	/* it comes behind, and shares it */
+		return (children[proc_kind(id)].binary);
 	snprintf(path, sizeof(path), "%s/%s", LIBEXECDIR, proc_name(id));
 	if ((fd = open(path, O_PATH | O_CLOEXEC)) == -1)
 		fatal("%s", path);
@@ -144,8 +155,8 @@ child_init(void)
 		c->id = start_order[i];
 		c->logfd = -1;
 		c->backoff = BACKOFF_MIN;
-		c->wanted = c->id != PROC_TUNNEL || has_tunnels(priv.conf);
-		snprintf(name, sizeof(name), "_dstmd_%s", proc_name(c->id));
+		snprintf(name, sizeof(name), "_dstmd_%s",
+		    proc_name(proc_kind(c->id)));
 		if ((pw = getpwnam(name)) == NULL)
 			fatalx("no user %s on this host: \"etc/users.sh add\" "
 			    "or \"make install\" makes it", name);
@@ -588,21 +599,22 @@ child_watch(evutil_socket_t fd, short what, void *arg)
  * auth		logins under way
  * session	all TSP connections; leases and tunnels stay
  * store	nothing: what it had not acknowledged is said again
- * tunnel	the packets in its buffers; devices and sockets are ours
+ * tunnel	the packets in its buffers; devices and sockets are ours. Where
+ *		there are several, those of its queue: the others go on
  */
 static void
 child_lost(struct child *c)
 {
 	if (priv.quitting)
 		return;
-	switch (c->id) {
+	switch (proc_kind(c->id)) {
 	case PROC_SESSION:
 		conn_drop_all();
 		server_teps_lost();
 		call_session_lost();
 		break;
 	case PROC_TUNNEL:
-		plane_tun_attach(NULL);
+		plane_tun_attach(c->id - PROC_TUNNEL, NULL);
 		break;
 	default:
 		break;
@@ -637,7 +649,8 @@ log_exit(const struct child *c, int status)
 		log_warnx("%s (pid %d) killed by signal %d", name, (int)c->pid,
 		    WTERMSIG(status));
 	else if (WEXITSTATUS(status) == 127)
-		log_warnx("%s: cannot execute %s/%s", name, LIBEXECDIR, name);
+		log_warnx("%s: cannot execute %s/%s", name, LIBEXECDIR,
+		    proc_name(proc_kind(c->id)));
 	else if (WEXITSTATUS(status) != 0 || !priv.quitting)
 		log_warnx("%s (pid %d) ended with status %d", name,
 		    (int)c->pid, WEXITSTATUS(status));
@@ -685,6 +698,7 @@ child_start_all(void)
 		c->timer = evtimer_new(priv.base, child_timer, c);
 		if (c->timer == NULL)
 			fatalx("evtimer_new");
+		c->wanted = is_wanted(c->id);
 		/* session waits for the leases: child_loaded */
 		if (c->wanted && c->id != PROC_SESSION)
 			child_start(c);
@@ -712,7 +726,7 @@ child_ready(struct msglink *l, struct msg *m)
 	}
 	c->ready = 1;
 	log_debug("%s is ready (pid %d)", proc_name(c->id), (int)c->pid);
-	switch (c->id) {
+	switch (proc_kind(c->id)) {
 	case PROC_STORE:
 		if (loaded) {
 			server_store_up();
@@ -721,7 +735,7 @@ child_ready(struct msglink *l, struct msg *m)
 			store_start();
 		break;
 	case PROC_TUNNEL:
-		plane_tun_attach(l);
+		plane_tun_attach(c->id - PROC_TUNNEL, l);
 		break;
 	case PROC_SESSION:
 		node_session_up();
@@ -758,7 +772,8 @@ child_stop_all(void)
 
 	evtimer_del(watch);
 	event_end();
-	plane_tun_attach(NULL);
+	for (i = 0; i < TUNNEL_QUEUE_MAX; i++)
+		plane_tun_attach((uint32_t)i, NULL);
 	for (i = 0; i < NCHILD; i++) {
 		c = &children[start_order[i]];
 		if (c->link == NULL)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 
 #include "priv/netlink.h"
 #include "priv/priv.h"
+
+static uint32_t	 queues = 1;
 
 /* Whatever plane it is now: what a killed daemon of another left goes on. */
 static void
@@ -252,6 +255,37 @@ plane_end(void)
 }
 #endif
 
+/*
+ * As many queues of a TEP's interface as there are processors that we may use.
+ * A node has one, see plane-tun.c.
+ */
+static const struct plane *
+choose_tun(const struct conf *conf)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t ours;
+	uint32_t i, local = 0;
+
+	if (sched_getaffinity(0, sizeof(ours), &ours) == 0)
+		n = CPU_COUNT(&ours);
+	for (i = 0; i < conf->nteps; i++)
+		local += conf->teps[i].local != 0;
+	if (local > 0 && n > 1)
+		queues = plane_tun_prepare(n > TUNNEL_QUEUE_MAX ?
+		    TUNNEL_QUEUE_MAX : (uint32_t)n);
+	if (queues > 1)
+		log_info("data plane: tun, with %u processes", queues);
+	else
+		log_info("data plane: tun");
+	return (&plane_tun);
+}
+
+uint32_t
+plane_queues(void)
+{
+	return (queues);
+}
+
 /* The best that works, unless the configuration says which. */
 const struct plane *
 plane_choose(const struct conf *conf)
@@ -261,10 +295,8 @@ plane_choose(const struct conf *conf)
 	clean(conf);
 	if (conf->plane == PLANE_KERNEL)
 		return (choose_kernel(conf));
-	if (conf->plane == PLANE_TUN) {
-		log_info("data plane: tun");
-		return (&plane_tun);
-	}
+	if (conf->plane == PLANE_TUN)
+		return (choose_tun(conf));
 #ifdef HAVE_BPF
 	if (try_bpf(conf, &why) == 0) {
 		log_info("data plane: bpf");
@@ -278,6 +310,5 @@ plane_choose(const struct conf *conf)
 		log_warnx("plane bpf: %s; using tun", why);
 	else
 		log_info("plane bpf: %s; using tun", why);
-	log_info("data plane: tun");
-	return (&plane_tun);
+	return (choose_tun(conf));
 }

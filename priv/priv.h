@@ -37,6 +37,7 @@ void	 timer_set(struct event *, int64_t);
 
 /* plane.c: which data plane it is, logged; before the sandbox */
 const struct plane	*plane_choose(const struct conf *);
+uint32_t plane_queues(void);	/* tunnel processes, TUNNEL_QUEUE_MAX at most */
 int	 plane_stays(void);	/* it carries packets without us: 1 or 0 */
 void	 plane_end(void);	/* all devices are closed */
 

@@ -276,7 +276,7 @@ tep_gone(struct msglink *l, struct msg *m)
 		return;
 	}
 	/* It may have been taken over: the kernel knows. */
-	if (priv.quitting || !tep_dev(md.dev, &pd) ||
+	if (priv.quitting || !tep_dev(md.dev, &pd) || gone[md.dev] ||
 	    priv.plane->exists(md.dev))
 		return;
 	log_warnx("TEP %s: somebody has removed its interface %s",

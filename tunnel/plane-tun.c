@@ -3,10 +3,17 @@
  * keeps both, and a table of the entries: a tunnel process that was
  * restarted gets all of it again, while packets wait in the kernel's queues.
  *
- * The table is the truth. What the process has not been told yet waits in
+ * A TEP's interface has a queue for each processor, and each queue a process of
+ * its own, which shares nothing with the others: plane-queue.c says which
+ * packet is whose. All of them are told all entries; what is counted is added
+ * when somebody asks. A node's interface has one queue: it has one lease, its
+ * processors have other work, and who asks whether the TEP answers must hear
+ * all that comes from there. So has plane bpf's, whose programs do the work.
+ *
+ * The table is the truth. What a process has not been told yet waits in
  * the order of the calls, each entry once, with its last state; it is sent
- * as fast as the link takes it, so that any number of entries can wait
- * without filling the link.
+ * as fast as its link takes it, so that any number of entries can wait
+ * without filling the link, and no process waits for another.
  */
 #include <sys/types.h>
 #include <sys/ioctl.h>
@@ -21,30 +28,22 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "dstmd/msg.h"
 #include "priv/netlink.h"
+#include "tunnel/plane-tun.h"
 #include "tunnel/tunnel.h"
 
-#ifndef TUN_F_USO4		/* Linux 6.2; it takes both or none */
-#define TUN_F_USO4	0x20
-#define TUN_F_USO6	0x40
-#endif
-
-#define SOCK_BUFFER	(4 * 1024 * 1024)
-#define BUSY_TRIES	25		/* of BUSY_MS each */
-#define BUSY_MS		20
 #define SLOT_MAX	(1U << 24)	/* no table has more */
 
 struct entry {
 	RB_ENTRY(entry)		 by_v4;
-	TAILQ_ENTRY(entry)	 todo;
+	TAILQ_ENTRY(entry)	 todo[TUNNEL_QUEUE_MAX];
 	struct in_addr		 v4;
 	struct in6_addr		 v6;
 	int64_t			 until;
-	uint8_t			 waits;		/* is in todo */
+	uint8_t			 waits;		/* bits: is in which todo */
 	uint8_t			 gone;		/* it waits to be deleted */
 };
 RB_HEAD(plane_entries, entry);
@@ -52,16 +51,22 @@ TAILQ_HEAD(todo, entry);
 
 struct device {
 	int			 open;
-	int			 moving;	/* the process has the socket */
+	uint32_t		 n;		/* queues */
+	int			 moving[TUNNEL_QUEUE_MAX];	/* the process
+						 * has the socket */
 	struct plane_dev	 conf;
 	struct msg_tunnel_keepalive keepalive;
-	int			 tun, sock;
+	int			 tun[TUNNEL_QUEUE_MAX];
+	int			 sock[TUNNEL_QUEUE_MAX];	/* or -1 */
 	struct plane_entries	 entries;
-	struct todo		 todo;
+	struct todo		 todo[TUNNEL_QUEUE_MAX];
 	uint32_t		 count;		/* entries that are not gone */
 };
 
-/* A page that somebody waits for. */
+/*
+ * A page that somebody waits for. The first process says which entries are on
+ * it, then each of the others is asked for those, and what they say is added.
+ */
 struct query {
 	TAILQ_ENTRY(query)	 entry;
 	uint64_t		 cookie;
@@ -70,14 +75,23 @@ struct query {
 	plane_entry_cb		 on_entry;
 	plane_page_cb		 on_page;
 	void			*arg;
+	struct msg_tunnel_stats	 stats;
+	uint32_t		 n, next;	/* of page; that may come next */
+	struct msg_tunnel_entry	 page[TUNNEL_PAGE_MAX];
 };
 TAILQ_HEAD(queries, query);
 
+/* A tunnel process: it has the queue of its number, of all devices. */
+struct process {
+	struct msglink	*link;		/* NULL: it is gone */
+	struct queries	 queries;	/* that it has been asked */
+	int		 distrusted;	/* its nonsense is logged once */
+};
+
 static struct device	 devices[TUNNEL_DEV_MAX];
-static struct msglink	*tunnel;
-static struct queries	 queries = TAILQ_HEAD_INITIALIZER(queries);
+static struct process	 processes[TUNNEL_QUEUE_MAX];
+static uint32_t		 nqueues = 1;	/* of a TEP's interface, at most */
 static uint64_t		 last_cookie;
-static int		 distrusted;	/* its nonsense is logged once */
 
 static int
 entry_cmp(const struct entry *a, const struct entry *b)
@@ -109,10 +123,32 @@ entry_find(struct device *d, struct in_addr v4)
 static void
 entry_free(struct device *d, struct entry *e)
 {
-	if (e->waits)
-		TAILQ_REMOVE(&d->todo, e, todo);
+	uint32_t q;
+
+	for (q = 0; q < TUNNEL_QUEUE_MAX; q++)
+		if (e->waits & 1U << q)
+			TAILQ_REMOVE(&d->todo[q], e, todo[q]);
 	RB_REMOVE(plane_entries, &d->entries, e);
 	free(e);
+}
+
+/* It waits, or not any more, to be told to the process of queue q. */
+static void
+entry_wait(struct device *d, struct entry *e, uint32_t q)
+{
+	if (e->waits & 1U << q)
+		return;
+	TAILQ_INSERT_TAIL(&d->todo[q], e, todo[q]);
+	e->waits |= (uint8_t)(1U << q);
+}
+
+static void
+entry_told(struct device *d, struct entry *e, uint32_t q)
+{
+	TAILQ_REMOVE(&d->todo[q], e, todo[q]);
+	e->waits &= (uint8_t)~(1U << q);
+	if (e->gone && e->waits == 0)
+		entry_free(d, e);
 }
 
 /*
@@ -132,7 +168,7 @@ fill_dev(const struct device *d, struct msg_tunnel_dev *m)
 }
 
 static void
-send_fd(const struct device *d, uint32_t type, int fd)
+send_fd(const struct device *d, uint32_t q, uint32_t type, int fd)
 {
 	struct msg_tunnel_dev m;
 
@@ -144,11 +180,11 @@ send_fd(const struct device *d, uint32_t type, int fd)
 	if ((fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) == -1)
 		log_warn("%s: no descriptor for the tunnel process",
 		    d->conf.ifname);
-	msg_send(tunnel, type, fd, &m, sizeof(m), NULL, 0);
+	msg_send(processes[q].link, type, fd, &m, sizeof(m), NULL, 0);
 }
 
 static void
-send_entry(const struct device *d, const struct entry *e)
+send_entry(const struct device *d, uint32_t q, const struct entry *e)
 {
 	struct msg_tunnel_lease m;
 
@@ -157,112 +193,217 @@ send_entry(const struct device *d, const struct entry *e)
 	m.v4 = e->v4;
 	m.v6 = e->v6;
 	m.until = e->until;
-	msg_put(tunnel, e->gone ? MSG_TUNNEL_DEL : MSG_TUNNEL_ADD, &m,
-	    sizeof(m));
+	msg_put(processes[q].link, e->gone ? MSG_TUNNEL_DEL : MSG_TUNNEL_ADD,
+	    &m, sizeof(m));
 }
 
 static void
-send_todo(struct device *d)
+send_todo(struct device *d, uint32_t q)
 {
 	struct entry *e;
 
-	while (!msglink_full(tunnel) && (e = TAILQ_FIRST(&d->todo)) != NULL) {
-		TAILQ_REMOVE(&d->todo, e, todo);
-		e->waits = 0;
-		send_entry(d, e);
-		if (e->gone)
-			entry_free(d, e);
+	while (!msglink_full(processes[q].link) &&
+	    (e = TAILQ_FIRST(&d->todo[q])) != NULL) {
+		send_entry(d, q, e);
+		entry_told(d, e, q);
 	}
-	if (!d->moving && d->sock != -1 && TAILQ_EMPTY(&d->todo)) {
-		send_fd(d, MSG_TUNNEL_SOCK, d->sock);
-		d->moving = 1;
+	if (!d->moving[q] && d->sock[q] != -1 && TAILQ_EMPTY(&d->todo[q])) {
+		send_fd(d, q, MSG_TUNNEL_SOCK, d->sock[q]);
+		d->moving[q] = 1;
 	}
 }
 
 static void
 send_all(struct msglink *l)
 {
+	uint32_t q = msglink_peer(l) - PROC_TUNNEL;
 	size_t i;
 
 	for (i = 0; i < TUNNEL_DEV_MAX && !msglink_full(l); i++)
-		if (devices[i].open)
-			send_todo(&devices[i]);
+		if (devices[i].open && q < devices[i].n)
+			send_todo(&devices[i], q);
 }
 
 static void
 tell(struct device *d, struct entry *e)
 {
-	if (tunnel == NULL)
-		return;
-	if (!e->waits) {
-		TAILQ_INSERT_TAIL(&d->todo, e, todo);
-		e->waits = 1;
-	}
-	send_all(tunnel);
+	uint32_t q;
+
+	for (q = 0; q < d->n; q++)
+		if (processes[q].link != NULL)
+			entry_wait(d, e, q);
+	if (e->gone && e->waits == 0)
+		entry_free(d, e);
+	for (q = 0; q < d->n; q++)
+		if (processes[q].link != NULL)
+			send_all(processes[q].link);
 }
 
-/* The process is gone: the next one gets what is in the table. */
+/* A process is gone: the next one gets what is in the table. */
 static void
-forget_todo(struct device *d)
+forget_todo(struct device *d, uint32_t q)
 {
 	struct entry *e;
 
-	while ((e = TAILQ_FIRST(&d->todo)) != NULL) {
-		TAILQ_REMOVE(&d->todo, e, todo);
-		e->waits = 0;
-		if (e->gone)
-			entry_free(d, e);
-	}
-	d->moving = 0;
+	while ((e = TAILQ_FIRST(&d->todo[q])) != NULL)
+		entry_told(d, e, q);
+	d->moving[q] = 0;
 }
 
 static void
-fail_queries(void)
+introduce(struct device *d, uint32_t q)
+{
+	struct entry *e;
+
+	if (processes[q].link == NULL)
+		return;
+	send_fd(d, q, MSG_TUNNEL_DEV, d->tun[q]);
+	if (q == 0 && d->keepalive.interval != 0)
+		msg_put(processes[q].link, MSG_TUNNEL_KEEPALIVE, &d->keepalive,
+		    sizeof(d->keepalive));
+	RB_FOREACH(e, plane_entries, &d->entries)
+		if (!e->gone)
+			entry_wait(d, e, q);
+}
+
+/* The device is another one: all that have it are told all of it anew. */
+static void
+introduce_all(struct device *d)
+{
+	uint32_t q;
+
+	for (q = 0; q < d->n; q++)
+		forget_todo(d, q);
+	for (q = 0; q < d->n; q++)
+		introduce(d, q);
+	for (q = 0; q < d->n; q++)
+		if (processes[q].link != NULL)
+			send_all(processes[q].link);
+}
+
+/*
+ * Questions
+ */
+
+/* An entry as it is shown: of what a process says only counters are believed. */
+static void
+show_entry(const struct query *q, const struct msg_tunnel_entry *m)
+{
+	struct msg_tunnel_entry me = *m;
+	const struct entry *e;
+
+	/* One that was deleted while the answer was on its way is no lie. */
+	if (!devices[q->dev].open ||
+	    (e = entry_find(&devices[q->dev], me.v4)) == NULL || e->gone)
+		return;
+	me.v6 = e->v6;
+	q->on_entry(&me, q->arg);
+}
+
+static void
+query_end(struct query *q, const struct msg_tunnel_stats *ms)
+{
+	uint32_t i;
+
+	for (i = 0; ms != NULL && i < q->n; i++)
+		show_entry(q, &q->page[i]);
+	q->on_page(ms, q->arg);
+	free(q);
+}
+
+/* What the first process has said of its own packets, one of the others adds. */
+static void
+ask_other(struct query *q, struct process *p)
+{
+	struct msg_tunnel_ask ma;
+	struct msg_tunnel_list ml;
+	uint32_t i;
+
+	for (i = 0; i < q->n; i++) {
+		memset(&ma, 0, sizeof(ma));
+		ma.cookie = q->cookie;
+		ma.dev = q->dev;
+		ma.v4 = q->page[i].v4;
+		msg_put(p->link, MSG_TUNNEL_ASK, &ma, sizeof(ma));
+	}
+	memset(&ml, 0, sizeof(ml));
+	ml.cookie = q->cookie;
+	ml.dev = q->dev;
+	msg_put(p->link, MSG_TUNNEL_LIST, &ml, sizeof(ml));
+	q->left = q->n;
+	q->next = 0;
+	TAILQ_INSERT_TAIL(&p->queries, q, entry);
+}
+
+/* From process i on: one that is gone has counted nothing. */
+static void
+query_next(struct query *q, uint32_t i)
+{
+	const struct device *d = &devices[q->dev];
+
+	for (; d->open && i < d->n; i++)
+		if (processes[i].link != NULL) {
+			ask_other(q, &processes[i]);
+			return;
+		}
+	query_end(q, &q->stats);
+}
+
+/* Those that process i was asked, and will not answer. */
+static void
+fail_queries(uint32_t i)
 {
 	struct queries failed = TAILQ_HEAD_INITIALIZER(failed);
 	struct query *q;
 
 	/* Who is told may ask again. */
-	TAILQ_CONCAT(&failed, &queries, entry);
+	TAILQ_CONCAT(&failed, &processes[i].queries, entry);
 	while ((q = TAILQ_FIRST(&failed)) != NULL) {
 		TAILQ_REMOVE(&failed, q, entry);
-		q->on_page(NULL, q->arg);
-		free(q);
+		if (i == 0)
+			query_end(q, NULL);
+		else
+			query_next(q, i + 1);
 	}
 }
 
-static void
-introduce(struct device *d)
-{
-	struct entry *e;
+/*
+ * Processes
+ */
 
-	send_fd(d, MSG_TUNNEL_DEV, d->tun);
-	if (d->keepalive.interval != 0)
-		msg_put(tunnel, MSG_TUNNEL_KEEPALIVE, &d->keepalive,
-		    sizeof(d->keepalive));
-	RB_FOREACH(e, plane_entries, &d->entries) {
-		TAILQ_INSERT_TAIL(&d->todo, e, todo);
-		e->waits = 1;
+uint32_t
+plane_tun_prepare(uint32_t n)
+{
+	if (n > TUNNEL_QUEUE_MAX)
+		n = TUNNEL_QUEUE_MAX;
+	if (n > 1 && queue_prepare() == -1) {
+		log_warn("packets are moved by one process, as this kernel "
+		    "does not take the program that spreads them");
+		n = 1;
 	}
+	return (nqueues = n);
 }
 
 void
-plane_tun_attach(struct msglink *l)
+plane_tun_attach(uint32_t q, struct msglink *l)
 {
+	struct process *p = &processes[q];
 	size_t i;
 
-	tunnel = NULL;
+	if (p->link == NULL)
+		TAILQ_INIT(&p->queries);
+	p->link = NULL;
 	for (i = 0; i < TUNNEL_DEV_MAX; i++)
-		if (devices[i].open)
-			forget_todo(&devices[i]);
-	fail_queries();
-	if ((tunnel = l) == NULL)
+		if (devices[i].open && q < devices[i].n)
+			forget_todo(&devices[i], q);
+	fail_queries(q);
+	if ((p->link = l) == NULL)
 		return;
-	distrusted = 0;
+	p->distrusted = 0;
 	msglink_on_drained(l, send_all);
 	for (i = 0; i < TUNNEL_DEV_MAX; i++)
-		if (devices[i].open)
-			introduce(&devices[i]);
+		if (devices[i].open && q < devices[i].n)
+			introduce(&devices[i], q);
 	send_all(l);
 }
 
@@ -270,223 +411,64 @@ plane_tun_attach(struct msglink *l)
  * Devices
  */
 
-/*
- * A daemon that was killed leaves the interface to its tunnel process, which
- * ends in a moment: a restart at once waits for that.
- */
-static int
-set_iff(int fd, struct ifreq *ifr)
+static uint32_t
+queues_of(const struct plane_dev *pd)
 {
-	const struct timespec pause = { 0, BUSY_MS * 1000000L };
-	int i;
-
-	for (i = 0; i < BUSY_TRIES; i++) {
-		if (ioctl(fd, TUNSETIFF, ifr) == 0)
-			return (0);
-		if (errno != EBUSY)
-			break;
-		nanosleep(&pause, NULL);
-	}
-	return (-1);
-}
-
-/*
- * What the tunnel process does of a network card's work, so that the host's
- * kernel gives it packets of many segments. Older kernels know fewer. With
- * none it sends what it always did, behind an offload header that is 0.
- */
-static void
-set_offload(int fd)
-{
-	static const unsigned int offers[] = {
-		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO_ECN | TUN_F_USO4 |
-		    TUN_F_USO6,
-		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO_ECN,
-	};
-	size_t i;
-
-	for (i = 0; i < sizeof(offers) / sizeof(offers[0]); i++)
-		if (ioctl(fd, TUNSETOFFLOAD, offers[i]) == 0)
-			return;
-}
-
-static int
-open_tun(const char *ifname, int left)
-{
-	struct ifreq ifr;
-	int fd;
-
-	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (fd == -1) {
-		log_warn("/dev/net/tun");
-		return (-1);
-	}
-	memset(&ifr, 0, sizeof(ifr));
-	strlcpy(ifr.ifr_name, ifname, sizeof(ifr.ifr_name));
-	ifr.ifr_flags = (short)(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR |
-	    (left ? 0 : IFF_TUN_EXCL));
-	if (set_iff(fd, &ifr) == 0) {
-		set_offload(fd);
-		return (fd);
-	}
-	if (errno == EBUSY)
-		log_warnx("interface %s is there already: remove it, or "
-		    "configure another name", ifname);
-	else
-		log_warn("cannot make the interface %s", ifname);
-	close(fd);
-	return (-1);
-}
-
-static int
-bind_local(int fd, const struct in6_addr *local)
-{
-	struct sockaddr_in6 sin6;
-
-	memset(&sin6, 0, sizeof(sin6));
-	sin6.sin6_family = AF_INET6;
-	sin6.sin6_addr = *local;
-	if (bind(fd, (struct sockaddr *)&sin6, sizeof(sin6)) == 0)
-		return (0);
-	if (errno == EADDRNOTAVAIL)
-		log_warnx("outer address %s is not on this host (or its "
-		    "duplicate address detection has not ended)",
-		    log_in6(local));
-	else
-		log_warn("outer address %s", log_in6(local));
-	return (-1);
-}
-
-/*
- * RECVERR: see drain_errors in tunnel.c. PMTUDISC_WANT: the kernel cuts an
- * outer packet that the path does not take (RFC 2473, 7).
- */
-static int
-set_sock(int fd)
-{
-	int on = 1, pmtu = IPV6_PMTUDISC_WANT, size = SOCK_BUFFER;
-
-	if (setsockopt(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, &on,
-	    sizeof(on)) == -1 ||
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on,
-	    sizeof(on)) == -1 ||
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &pmtu,
-	    sizeof(pmtu)) == -1) {
-		log_warn("raw socket");
-		return (-1);
-	}
-	/* Best effort: without it bursts are lost earlier. */
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
-	return (0);
-}
-
-/* The outer socket in *sock, -1 without an address: 0, or -1 logged. */
-static int
-open_sock(const struct in6_addr *local, int *sock)
-{
-	int fd;
-
-	*sock = -1;
-	if (IN6_IS_ADDR_UNSPECIFIED(local))
-		return (0);
-	fd = socket(AF_INET6, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC,
-	    IPPROTO_IPIP);
-	if (fd == -1) {
-		log_warn("raw socket");
-		return (-1);
-	}
-	if (bind_local(fd, local) == -1 || set_sock(fd) == -1) {
-		close(fd);
-		return (-1);
-	}
-	*sock = fd;
-	return (0);
-}
-
-/*
- * What plane bpf left, and this plane has no use for; one that has a daemon
- * can not be opened.
- */
-void
-plane_tun_remove_left(const char *ifname)
-{
-	int fd;
-
-	if (netlink_bpf_attached(ifname) == -1 ||
-	    (fd = open_tun(ifname, 1)) == -1)
-		return;
-	if (netlink_link_del(ifname) == 0)
-		log_info("interface %s of a daemon before is removed", ifname);
-	close(fd);
-}
-
-/* The interface of a device: its descriptor, or -1. */
-static int
-open_link(const struct plane_dev *pd)
-{
-	int fd;
-
-	if (!pd->left)
-		plane_tun_remove_left(pd->ifname);
-	if ((fd = open_tun(pd->ifname, pd->left)) == -1)
-		return (-1);
-	if (netlink_link_up(pd->ifname, pd->mtu) == 0)
-		return (fd);
-	log_warn("interface %s, MTU %u", pd->ifname, pd->mtu);
-	close(fd);
-	return (-1);
+	return (pd->is_node ? 1 : nqueues);
 }
 
 static int
 tun_open(const struct plane_dev *pd)
 {
 	struct device *d = device_of(pd->dev);
+	int n;
 
 	if (d->open)
 		fatalx("tunnel device %u is open", pd->dev);
 	memset(d, 0, sizeof(*d));
 	RB_INIT(&d->entries);
-	TAILQ_INIT(&d->todo);
+	for (n = 0; n < TUNNEL_QUEUE_MAX; n++)
+		TAILQ_INIT(&d->todo[n]);
 	d->conf = *pd;
-	if ((d->tun = open_link(pd)) == -1)
+	if ((n = tun_link_open(pd, queues_of(pd), d->tun)) == -1)
 		return (-1);
+	d->n = (uint32_t)n;
 	if (!IN6_IS_ADDR_UNSPECIFIED(&pd->local))
 		netlink_bpf_clean(&pd->local);
-	if (open_sock(&pd->local, &d->sock) == -1) {
-		close(d->tun);
+	if (tun_socks_open(pd, d->n, d->sock) == -1) {
+		tun_fds_close(d->tun, d->n);
 		return (-1);
 	}
 	d->open = 1;
 	d->conf.left = 0;
-	if (tunnel != NULL) {
-		introduce(d);
-		send_all(tunnel);
-	}
+	introduce_all(d);
 	return (0);
 }
 
 int
 plane_tun_persist(uint32_t dev)
 {
-	return (ioctl(device_of(dev)->tun, TUNSETPERSIST, 1));
+	return (ioctl(device_of(dev)->tun[0], TUNSETPERSIST, 1));
 }
 
+/* As many queues as it had: what else is told of it stays as it is. */
 static int
 tun_reopen(uint32_t dev)
 {
 	struct device *d = device_of(dev);
-	int fd;
+	int fds[TUNNEL_QUEUE_MAX], n;
 
-	if (!d->open || (fd = open_link(&d->conf)) == -1)
+	if (!d->open || (n = tun_link_open(&d->conf, d->n, fds)) == -1)
 		return (-1);
-	close(d->tun);
-	d->tun = fd;
-	if (tunnel != NULL) {
-		forget_todo(d);
-		introduce(d);
-		send_all(tunnel);
+	if ((uint32_t)n != d->n) {
+		log_warnx("%s: it had %u queues: start dstmd again",
+		    d->conf.ifname, d->n);
+		tun_fds_close(fds, (uint32_t)n);
+		return (-1);
 	}
+	tun_fds_close(d->tun, d->n);
+	memcpy(d->tun, fds, d->n * sizeof(fds[0]));
+	introduce_all(d);
 	return (0);
 }
 
@@ -494,25 +476,19 @@ static int
 tun_move(const struct plane_dev *pd)
 {
 	struct device *d = device_of(pd->dev);
-	int fd;
+	int fds[TUNNEL_QUEUE_MAX];
 
-	if (!d->open || open_sock(&pd->local, &fd) == -1)
+	if (!d->open || tun_socks_open(pd, d->n, fds) == -1)
 		return (-1);
 	if (netlink_link_up(pd->ifname, pd->mtu) == -1) {
 		log_warn("interface %s, MTU %u", pd->ifname, pd->mtu);
-		if (fd != -1)
-			close(fd);
+		tun_fds_close(fds, d->n);
 		return (-1);
 	}
-	if (d->sock != -1)
-		close(d->sock);
-	d->sock = fd;
+	tun_fds_close(d->sock, d->n);
+	memcpy(d->sock, fds, d->n * sizeof(fds[0]));
 	d->conf = *pd;
-	if (tunnel != NULL) {
-		forget_todo(d);
-		introduce(d);
-		send_all(tunnel);
-	}
+	introduce_all(d);
 	return (0);
 }
 
@@ -521,7 +497,7 @@ static int
 tun_name(const struct device *d, struct ifreq *ifr)
 {
 	memset(ifr, 0, sizeof(*ifr));
-	return (d->open ? ioctl(d->tun, TUNGETIFF, ifr) : -1);
+	return (d->open ? ioctl(d->tun[0], TUNGETIFF, ifr) : -1);
 }
 
 static int
@@ -539,19 +515,19 @@ tun_close(uint32_t dev)
 	struct msg_tunnel_dev m;
 	struct entry *e, *next;
 	struct ifreq ifr;
+	uint32_t q;
 
 	if (!d->open)
 		return;
 	fill_dev(d, &m);
-	if (tunnel != NULL)
-		msg_put(tunnel, MSG_TUNNEL_CLOSE, &m, sizeof(m));
-	/* Now, and not when the process closes its descriptor. */
+	for (q = 0; q < d->n; q++)
+		msg_put(processes[q].link, MSG_TUNNEL_CLOSE, &m, sizeof(m));
+	/* Now, and not when a process closes its descriptor. */
 	if (tun_name(d, &ifr) == 0 && netlink_link_del(ifr.ifr_name) == -1 &&
 	    errno != ENODEV)
 		log_warn("interface %s can not be removed", ifr.ifr_name);
-	close(d->tun);
-	if (d->sock != -1)
-		close(d->sock);
+	tun_fds_close(d->tun, d->n);
+	tun_fds_close(d->sock, d->n);
 	RB_FOREACH_SAFE(e, plane_entries, &d->entries, next)
 		entry_free(d, e);
 	memset(d, 0, sizeof(*d));
@@ -595,10 +571,7 @@ tun_del(uint32_t dev, struct in_addr v4)
 		return;
 	d->count--;
 	e->gone = 1;
-	if (tunnel == NULL)
-		entry_free(d, e);
-	else
-		tell(d, e);
+	tell(d, e);
 }
 
 static void
@@ -609,8 +582,7 @@ tun_keepalive(const struct msg_tunnel_keepalive *m)
 	if (!d->open)
 		return;
 	d->keepalive = *m;
-	if (tunnel != NULL)
-		msg_put(tunnel, MSG_TUNNEL_KEEPALIVE, m, sizeof(*m));
+	msg_put(processes[0].link, MSG_TUNNEL_KEEPALIVE, m, sizeof(*m));
 }
 
 static void
@@ -620,10 +592,12 @@ tun_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
 	struct msg_tunnel_list m;
 	struct query *q;
 
-	if (tunnel == NULL || !device_of(dev)->open) {
+	if (processes[0].link == NULL || !device_of(dev)->open) {
 		on_page(NULL, arg);
 		return;
 	}
+	if (max > TUNNEL_PAGE_MAX)
+		max = TUNNEL_PAGE_MAX;
 	if ((q = calloc(1, sizeof(*q))) == NULL)
 		fatal(NULL);
 	q->cookie = ++last_cookie;
@@ -633,13 +607,13 @@ tun_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
 	q->on_entry = on_entry;
 	q->on_page = on_page;
 	q->arg = arg;
-	TAILQ_INSERT_TAIL(&queries, q, entry);
+	TAILQ_INSERT_TAIL(&processes[0].queries, q, entry);
 	memset(&m, 0, sizeof(m));
 	m.cookie = q->cookie;
 	m.dev = dev;
 	m.slot = slot;
 	m.max = max;
-	msg_put(tunnel, MSG_TUNNEL_LIST, &m, sizeof(m));
+	msg_put(processes[0].link, MSG_TUNNEL_LIST, &m, sizeof(m));
 }
 
 /*
@@ -648,31 +622,45 @@ tun_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
  */
 
 static void
-distrust(const char *what)
+distrust(struct msglink *l, const char *what)
 {
-	if (!distrusted)
-		log_warnx("tunnel: %s (said once)", what);
-	distrusted = 1;
+	struct process *p = &processes[msglink_peer(l) - PROC_TUNNEL];
+
+	if (!p->distrusted)
+		log_warnx("%s: %s (said once)", proc_name(msglink_peer(l)),
+		    what);
+	p->distrusted = 1;
 }
 
 static struct query *
-query_of(uint64_t cookie, uint32_t dev)
+query_of(struct msglink *l, uint64_t cookie, uint32_t dev)
 {
-	struct query *q = TAILQ_FIRST(&queries);
+	const struct process *p = &processes[msglink_peer(l) - PROC_TUNNEL];
+	struct query *q = p->link != NULL ? TAILQ_FIRST(&p->queries) : NULL;
 
 	if (q == NULL || q->cookie != cookie || q->dev != dev) {
-		distrust("an answer to no question");
+		distrust(l, "an answer to no question");
 		return (NULL);
 	}
 	return (q);
 }
 
+/* The sums: one of the others answers in the order in which it was asked. */
 static void
-query_end(struct query *q, const struct msg_tunnel_stats *ms)
+add_entry(struct query *q, const struct msg_tunnel_entry *m)
 {
-	TAILQ_REMOVE(&queries, q, entry);
-	q->on_page(ms, q->arg);
-	free(q);
+	struct msg_tunnel_entry *e;
+
+	while (q->next < q->n) {
+		e = &q->page[q->next++];
+		if (e->v4.s_addr != m->v4.s_addr)
+			continue;
+		e->in_packets += m->in_packets;
+		e->in_bytes += m->in_bytes;
+		e->out_packets += m->out_packets;
+		e->out_bytes += m->out_bytes;
+		return;
+	}
 }
 
 void
@@ -680,44 +668,50 @@ plane_tun_entry(struct msglink *l, struct msg *m)
 {
 	struct msg_tunnel_entry me;
 	struct query *q;
-	struct entry *e;
 
-	(void)l;
 	memcpy(&me, m->data, sizeof(me));
-	if ((q = query_of(me.cookie, me.dev)) == NULL)
+	if ((q = query_of(l, me.cookie, me.dev)) == NULL)
 		return;
 	if (q->left == 0) {
-		distrust("more entries than it was asked for");
+		distrust(l, "more entries than it was asked for");
+		TAILQ_REMOVE(&processes[msglink_peer(l) - PROC_TUNNEL].queries,
+		    q, entry);
 		query_end(q, NULL);
 		return;
 	}
 	q->left--;
-	/* One that was deleted while the answer was on its way is no lie. */
-	if (!devices[q->dev].open ||
-	    (e = entry_find(&devices[q->dev], me.v4)) == NULL || e->gone)
-		return;
-	me.v6 = e->v6;
-	q->on_entry(&me, q->arg);
+	if (msglink_peer(l) == PROC_TUNNEL)
+		q->page[q->n++] = me;
+	else
+		add_entry(q, &me);
 }
 
 void
 plane_tun_stats(struct msglink *l, struct msg *m)
 {
+	uint32_t i, from = msglink_peer(l) - PROC_TUNNEL;
 	struct msg_tunnel_stats ms;
 	struct query *q;
 
-	(void)l;
 	memcpy(&ms, m->data, sizeof(ms));
-	if ((q = query_of(ms.cookie, ms.dev)) == NULL)
+	if ((q = query_of(l, ms.cookie, ms.dev)) == NULL)
 		return;
+	TAILQ_REMOVE(&processes[from].queries, q, entry);
+	if (from != 0) {
+		for (i = 0; i < DROP_NREASON; i++)
+			q->stats.drops[i] += ms.drops[i];
+		query_next(q, from + 1);
+		return;
+	}
 	if (ms.next != 0 && (ms.next <= q->slot || ms.next > SLOT_MAX)) {
-		distrust("a page that leads nowhere");
+		distrust(l, "a page that leads nowhere");
 		query_end(q, NULL);
 		return;
 	}
 	if (ms.entries > devices[q->dev].count)
 		ms.entries = devices[q->dev].count;
-	query_end(q, &ms);
+	q->stats = ms;
+	query_next(q, 1);
 }
 
 const struct plane	 plane_tun = {

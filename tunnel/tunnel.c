@@ -1,6 +1,8 @@
 /*
  * The tunnel process: moves packets between TUN devices and raw sockets that
- * the parent has opened. It has no other descriptor and no privilege.
+ * the parent has opened. It has no other descriptor and no privilege. Where an
+ * interface has several queues each has such a process, named by its number:
+ * it knows nothing of the others.
  */
 #include <sys/types.h>
 #include <sys/socket.h>
@@ -28,9 +30,9 @@
 #define FRAME_MAX	(VNET_HEADER + PACKET_MAX)
 #define FRAMES		(5 * FRAME_MAX)	/* octets: many small, or a few */
 #define FRAME_ALIGN	64
-#define TOO_BIG_BURST	50	/* as Linux: net.ipv4.icmp_msgs_burst */
-#define TOO_BIG_RATE	1000	/* a second: net.ipv4.icmp_msgs_per_sec */
-#define PAGE_MAX	256
+/* As Linux, but for each queue: net.ipv4.icmp_msgs_burst, icmp_msgs_per_sec */
+#define TOO_BIG_BURST	50
+#define TOO_BIG_RATE	1000
 #define SAY_MS		1000	/* between two words of a device's use */
 #define KEEPALIVE_FIRST_MS 100	/* the socket comes behind the entries */
 
@@ -816,38 +818,21 @@ tunnel_keepalive(struct msglink *l, struct msg *m)
 static void
 tunnel_list(struct msglink *l, struct msg *m)
 {
-	static struct tunnel_entry page[PAGE_MAX];
 	struct msg_tunnel_list ml;
-	struct msg_tunnel_entry me;
-	struct msg_tunnel_stats st;
-	struct device *d;
-	uint32_t i, n = 0;
+	const struct device *d;
 
 	memcpy(&ml, m->data, sizeof(ml));
 	d = device_of(ml.dev);
-	memset(&st, 0, sizeof(st));
-	st.cookie = ml.cookie;
-	st.dev = ml.dev;
-	if (d->map != NULL) {
-		st.entries = tunnel_map_count(d->map);
-		memcpy(st.drops, d->drops, sizeof(st.drops));
-		if (ml.max > 0)
-			st.next = tunnel_map_page(d->map, ml.slot, page,
-			    ml.max < PAGE_MAX ? ml.max : PAGE_MAX, &n);
-	}
-	for (i = 0; i < n; i++) {
-		memset(&me, 0, sizeof(me));
-		me.dev = ml.dev;
-		me.v4 = page[i].v4;
-		me.v6 = page[i].v6;
-		me.in_packets = page[i].in_packets;
-		me.in_bytes = page[i].in_bytes;
-		me.out_packets = page[i].out_packets;
-		me.out_bytes = page[i].out_bytes;
-		me.cookie = ml.cookie;
-		msg_put(l, MSG_TUNNEL_ENTRY, &me, sizeof(me));
-	}
-	msg_put(l, MSG_TUNNEL_STATS, &st, sizeof(st));
+	list_page(l, &ml, d->map, d->drops);
+}
+
+static void
+tunnel_ask(struct msglink *l, struct msg *m)
+{
+	struct msg_tunnel_ask ma;
+
+	memcpy(&ma, m->data, sizeof(ma));
+	list_one(l, &ma, device_of(ma.dev)->map);
 }
 
 static void
@@ -873,17 +858,31 @@ static const struct msg_rule	 rules[] = {
 	    tunnel_keepalive },
 	{ MSG_TUNNEL_LIST, PRIV, sizeof(struct msg_tunnel_list), 0, 0,
 	    tunnel_list },
+	{ MSG_TUNNEL_ASK, PRIV, sizeof(struct msg_tunnel_ask), 0, 0,
+	    tunnel_ask },
 	{ MSG_VERBOSE, PRIV, sizeof(struct msg_verbose), 0, 0,
 	    proc_verbose },
 	{ MSG_CONF_END, PRIV, 0, 0, 0, tunnel_ready },
 };
+
+/* Which of them we are, as we were started. */
+static enum proc_id
+who(const char *name)
+{
+	uint32_t id;
+
+	for (id = PROC_TUNNEL + 1; id < PROC_TUNNEL + TUNNEL_QUEUE_MAX; id++)
+		if (strcmp(proc_name(id), name) == 0)
+			return ((enum proc_id)id);
+	return (PROC_TUNNEL);
+}
 
 int
 main(int argc, char *argv[])
 {
 	size_t i;
 
-	proc_child(PROC_TUNNEL, argc, argv);
+	proc_child(who(argc > 0 ? argv[0] : ""), argc, argv);
 	if ((base = event_base_new()) == NULL)
 		fatalx("event_base_new");
 	for (i = 0; i < TUNNEL_DEV_MAX; i++)

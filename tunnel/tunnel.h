@@ -221,6 +221,18 @@ uint32_t	 tunnel_map_count(const struct tunnel_map *);
 uint32_t	 tunnel_map_page(const struct tunnel_map *, uint32_t slot,
 		    struct tunnel_entry *, uint32_t max, uint32_t *n);
 
+/* list.c: what the parent is told of entries */
+
+#define TUNNEL_PAGE_MAX	256	/* entries of a page */
+
+/* A page, and drops[DROP_NREASON]; a map of NULL has nothing. */
+struct msglink;
+void		 list_page(struct msglink *, const struct msg_tunnel_list *,
+		    const struct tunnel_map *, const uint64_t *);
+/* The entry of an address, or nothing. */
+void		 list_one(struct msglink *, const struct msg_tunnel_ask *,
+		    struct tunnel_map *);
+
 /* pmtu.c: packets that are too big for a path, pure functions */
 
 #define PMTU_LEAST	1280	/* octets: no IPv6 path takes less */
@@ -345,7 +357,8 @@ struct plane {
 	void		(*keepalive)(const struct msg_tunnel_keepalive *);
 	/*
 	 * One page of entries with counters, and the drop counters, since
-	 * the plane (tun: the tunnel process) started.
+	 * the plane (tun: each tunnel process) started; TUNNEL_PAGE_MAX
+	 * entries at most.
 	 */
 	void		(*list)(uint32_t dev, uint32_t slot, uint32_t max,
 			    plane_entry_cb, plane_page_cb, void *);
@@ -367,21 +380,28 @@ struct plane {
 
 extern const struct plane plane_tun;
 
-/* plane-tun.c: the tunnel process behind plane_tun */
+/* plane-tun.c: the tunnel processes behind plane_tun */
 
-struct msglink;
 struct msg;
 
 /*
- * A (new) tunnel process that is ready: it is given all devices and entries,
+ * Before the sandbox, and any device: so many queues, each with a tunnel
+ * process, are wanted for the interface of a TEP. How many it may have: that,
+ * or 1, as without this call.
+ */
+uint32_t	 plane_tun_prepare(uint32_t);
+/*
+ * A (new) tunnel process, of the queue of that number, that is ready: it is
+ * given all devices that have such a queue, and their entries,
  * each device's socket last, which is when its packets start to move. NULL:
  * it is gone; what is said meanwhile is kept for the next, and packets wait
- * in the kernel's queues. Takes over the link's msglink_on_drained.
+ * in the kernel's queues. The link's peer is PROC_TUNNEL + that number. Takes
+ * over its msglink_on_drained.
  */
-void		 plane_tun_attach(struct msglink *);
+void		 plane_tun_attach(uint32_t, struct msglink *);
 /*
- * Handlers of MSG_TUNNEL_ENTRY and MSG_TUNNEL_STATS. Of what the process
- * says only counters are believed.
+ * Handlers of MSG_TUNNEL_ENTRY and MSG_TUNNEL_STATS, of each of them. Of what a
+ * process says only counters are believed.
  */
 void		 plane_tun_entry(struct msglink *, struct msg *);
 void		 plane_tun_stats(struct msglink *, struct msg *);

@@ -13,6 +13,20 @@ check "the node starts" start node1
 check "the node has a lease" wait_for 15 has_lease node1
 a=$(node_address node1)
 
+# Of plane tun's TEP one for each processor, if this kernel spreads packets.
+tunnels() {
+	ctl "$1" -j show processes |
+	    jq '[.[] | select(.name | startswith("tunnel"))] | length'
+}
+want=1
+if [ "$plane" = tun ] && ! grep -q 'are moved by one process' "$T/server.log"
+then
+	want=$(nproc)
+	[ "$want" -le 4 ] || want=4
+fi
+check "the server has $want tunnel processes" test "$(tunnels server)" = "$want"
+check "the node has one" test "$(tunnels node1)" = 1
+
 # Steady traffic: 100 packets a second, lost ones are counted at the end.
 ip netns exec "$NS-node1" ping -i 0.01 "$web4" >"$T/ping.out" 2>&1 &
 pinger=$!
@@ -23,8 +37,10 @@ came_back() {
 	[ -n "$new" ] && [ "$new" != 0 ] && [ "$new" != "$3" ]
 }
 for h in server node1; do
-	for p in parser auth store session tunnel; do
+	for p in parser auth store session tunnel tunnel2; do
 		old=$(process "$h" "$p")
+		# one processor, a node, or plane bpf
+		[ "$p" != tunnel2 ] || [ -n "$old" ] || continue
 		check "$h: kill -9 of $p" kill -9 "$old"
 		check "$h: $p is started again" \
 		    wait_for 10 came_back "$h" "$p" "$old"

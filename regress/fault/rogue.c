@@ -299,7 +299,9 @@ be_honest(char *argv[])
 	char path[512], *envp[] = { NULL };
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/honest/%s", LIBEXECDIR, argv[0]);
+	/* of several processes of one program the number is no part */
+	snprintf(path, sizeof(path), "%s/honest/%.*s", LIBEXECDIR,
+	    (int)strcspn(argv[0], "0123456789"), argv[0]);
 	if ((fd = open(path, O_PATH | O_CLOEXEC)) == -1)
 		err(1, "%s", path);
 	fexecve(fd, argv, envp);

@@ -372,9 +372,9 @@ start_children(void)
 {
 	uint32_t id;
 
-	for (id = PROC_SESSION; id <= PROC_TUNNEL; id++)
+	for (id = PROC_SESSION; id < PROC_CONTROL; id++)
 		talk(proc_name(id), (enum proc_id)id);
-	if (answers != PROC_TUNNEL || answer_fds != PROC_TUNNEL) {
+	if (answers != PROC_CONTROL - 1 || answer_fds != PROC_CONTROL - 1) {
 		errno = EPROTO;
 		return (-1);
 	}

@@ -33,7 +33,7 @@ which(const char *name)
 {
 	uint32_t id;
 
-	for (id = PROC_SESSION; id <= PROC_TUNNEL; id++)
+	for (id = PROC_SESSION; id < PROC_CONTROL; id++)
 		if (strcmp(proc_name(id), name) == 0)
 			return ((enum proc_id)id);
 	errx(2, "no process %s", name);

@@ -35,6 +35,7 @@ SIOCSIFFLAGS = 0x8914
 IFF_UP = 1
 
 PROCS = ['session', 'parser', 'auth', 'store', 'tunnel']
+QUEUE = 'tunnel4'       # of several tunnel processes, one that is not the first
 
 # What comes of each probe, by process. `kill' is SIGSYS, which ends the
 # process; `ok' is a call that it may make; else the error that it gets.
@@ -299,16 +300,17 @@ def children(rows):
         result = outcome(*Child(CHILD, 'parser', 'off:' + probe).end())
         if not control(probe, result) and result == NO_32BIT:
             del rows[probe]
-    for proc in PROCS:
-        for binary in (CHILD, os.path.join(real, proc)):
+    for proc in PROCS + [QUEUE]:
+        kind = proc.rstrip('4')
+        for binary in (CHILD, os.path.join(real, kind)):
             name = 'probe_child as ' + proc if binary == CHILD else proc
             if not os.path.exists(binary):
                 skip(name, 'not built')
                 continue
             for probe, want in rows.items():
                 got = outcome(*Child(binary, proc, probe).end())
-                report(got == want[proc], '%s: %s: %s' %
-                       (name, probe, want[proc]), 'outcome: ' + got)
+                report(got == want[kind], '%s: %s: %s' %
+                       (name, probe, want[kind]), 'outcome: ' + got)
 
 
 def parent(rows):
@@ -424,7 +426,7 @@ MSG_LINK, MSG_VERBOSE = 1, 2
 
 def link():
     """The link of a child: its end, what breaks it, descriptors."""
-    for proc in PROCS:
+    for proc in PROCS + [QUEUE]:
         c = Child(CHILD, proc)
         fd = os.open('/dev/null', os.O_RDONLY)
         message = struct.pack('=IIIII4x', 20, MSG_VERBOSE, 1, 0, 7)
@@ -496,7 +498,7 @@ def main():
     dirs = Dirs()
     try:
         children(rows)
-        for proc in PROCS:
+        for proc in PROCS + [QUEUE]:
             state(CHILD, proc)
         link()
         refusals()

@@ -1,11 +1,14 @@
 /*
  * A parent with a data plane and nothing else, for tunnel.t: plane-tun.c and
- * netlink.c as they are, the real tunnel process, and commands on standard
+ * netlink.c as they are, the real tunnel processes, and commands on standard
  * input, one a line, each answered by lines of which the last begins with
  * "ok" or "error".
  *
- *	start			a tunnel process; ok when it is ready
- *	kill | stop		it: SIGKILL, or its link is closed
+ *	queues n		of a TEP's interface, so many tunnel processes;
+ *				ok with how many it will be
+ *	queue q			of which process the next commands speak
+ *	start			those that are not there; ok when all are ready
+ *	kill | stop		SIGKILL for it; the links of all are closed
  *	pid
  *	freeze | thaw		SIGSTOP, SIGCONT
  *	open dev is_node mtu ifname local
@@ -51,8 +54,11 @@ static const struct plane	*plane = &plane_tun;
 static int			 prepared[TUNNEL_DEV_MAX];
 #endif
 static struct event_base	*base;
-static struct msglink		*link_;
-static pid_t			 pid;
+static struct process {
+	struct msglink	*link;
+	pid_t		 pid;
+}				 processes[TUNNEL_QUEUE_MAX];
+static uint32_t			 nprocesses = 1, current, starting;
 static const char		*binary, *root, *uid;
 static uint32_t			 lie_dev, lie_count, lie_next;
 static int			 lie_stats;
@@ -65,11 +71,11 @@ answer(const char *text)
 }
 
 static void
-reap(void)
+reap(struct process *p)
 {
 	int status;
 
-	if (pid != 0 && waitpid(pid, &status, 0) == pid) {
+	if (p->pid != 0 && waitpid(p->pid, &status, 0) == p->pid) {
 		if (WIFSIGNALED(status))
 			fprintf(stderr, "tunnel: signal %d\n",
 			    WTERMSIG(status));
@@ -77,7 +83,25 @@ reap(void)
 			fprintf(stderr, "tunnel: status %d\n",
 			    WEXITSTATUS(status));
 	}
-	pid = 0;
+	p->pid = 0;
+}
+
+static void
+stop(struct process *p)
+{
+	plane_tun_attach((uint32_t)(p - processes), NULL);
+	msglink_free(p->link);
+	p->link = NULL;
+	reap(p);
+}
+
+static void
+stop_all(void)
+{
+	size_t i;
+
+	for (i = 0; i < TUNNEL_QUEUE_MAX; i++)
+		stop(&processes[i]);
 }
 
 static void
@@ -85,18 +109,16 @@ closed(struct msglink *l, const char *reason)
 {
 	if (reason != NULL)
 		fprintf(stderr, "link: %s\n", reason);
-	plane_tun_attach(NULL);
-	msglink_free(l);
-	link_ = NULL;
-	reap();
+	stop(msglink_arg(l));
 }
 
 static void
 ready(struct msglink *l, struct msg *m)
 {
 	(void)m;
-	plane_tun_attach(l);
-	answer("ok");
+	plane_tun_attach(msglink_peer(l) - PROC_TUNNEL, l);
+	if (--starting == 0)
+		answer("ok");
 }
 
 static void
@@ -107,7 +129,8 @@ gone(struct msglink *l, struct msg *m)
 	fprintf(stderr, "an interface is gone\n");
 }
 
-#define TUNNEL	MSG_FROM(PROC_TUNNEL)
+#define TUNNEL	(MSG_FROM(PROC_TUNNEL) | MSG_FROM(PROC_TUNNEL2) | \
+    MSG_FROM(PROC_TUNNEL3) | MSG_FROM(PROC_TUNNEL4))
 static const struct msg_rule	 rules[] = {
 	{ MSG_READY, TUNNEL, 0, 0, 0, ready },
 	{ MSG_TUNNEL_ENTRY, TUNNEL, sizeof(struct msg_tunnel_entry), 0, 0,
@@ -119,11 +142,12 @@ static const struct msg_rule	 rules[] = {
 };
 
 static void
-child(int link, int rootfd)
+child(enum proc_id id, int link, int rootfd)
 {
-	char name[] = "tunnel", log[] = "stderr", verbose[] = "0", user[16];
+	char name[16], log[] = "stderr", verbose[] = "0", user[16];
 	char *argv[] = { name, user, user, log, verbose, NULL };
 
+	snprintf(name, sizeof(name), "%s", proc_name(id));
 	snprintf(user, sizeof(user), "%s", uid);
 	if (dup2(fcntl(link, F_DUPFD_CLOEXEC, 10), PROC_FD_PRIV) == -1 ||
 	    dup2(fcntl(rootfd, F_DUPFD_CLOEXEC, 10), PROC_FD_ROOT) == -1)
@@ -133,33 +157,42 @@ child(int link, int rootfd)
 }
 
 static void
-cmd_start(char *args[])
+start(struct process *p, enum proc_id id)
 {
 	int sp[2], fd;
 
-	(void)args;
-	if (link_ != NULL) {
-		answer("error: it runs");
-		return;
-	}
 	if ((fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1 ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sp) == -1)
 		fatal("start");
-	if ((pid = fork()) == 0)
-		child(sp[1], fd);
+	if ((p->pid = fork()) == 0)
+		child(id, sp[1], fd);
 	close(sp[1]);
 	close(fd);
-	link_ = msglink_new(base, sp[0], PROC_TUNNEL, rules,
-	    sizeof(rules) / sizeof(rules[0]), closed, NULL);
-	msg_put(link_, MSG_CONF_END, NULL, 0);
+	p->link = msglink_new(base, sp[0], id, rules,
+	    sizeof(rules) / sizeof(rules[0]), closed, p);
+	msg_put(p->link, MSG_CONF_END, NULL, 0);
+	starting++;
+}
+
+static void
+cmd_start(char *args[])
+{
+	uint32_t i;
+
+	(void)args;
+	for (i = 0; i < nprocesses; i++)
+		if (processes[i].link == NULL)
+			start(&processes[i], (enum proc_id)(PROC_TUNNEL + i));
+	if (starting == 0)
+		answer("error: it runs");
 }
 
 static void
 cmd_kill(char *args[])
 {
 	(void)args;
-	if (pid != 0)
-		kill(pid, SIGKILL);
+	if (processes[current].pid != 0)
+		kill(processes[current].pid, SIGKILL);
 	answer("ok");
 }
 
@@ -167,10 +200,7 @@ static void
 cmd_stop(char *args[])
 {
 	(void)args;
-	plane_tun_attach(NULL);
-	msglink_free(link_);
-	link_ = NULL;
-	reap();
+	stop_all();
 	answer("ok");
 }
 
@@ -178,7 +208,7 @@ static void
 cmd_pid(char *args[])
 {
 	(void)args;
-	printf("ok %d\n", (int)pid);
+	printf("ok %d\n", (int)processes[current].pid);
 	fflush(stdout);
 }
 
@@ -186,7 +216,7 @@ static void
 cmd_freeze(char *args[])
 {
 	(void)args;
-	kill(pid, SIGSTOP);
+	kill(processes[current].pid, SIGSTOP);
 	answer("ok");
 }
 
@@ -194,7 +224,7 @@ static void
 cmd_thaw(char *args[])
 {
 	(void)args;
-	kill(pid, SIGCONT);
+	kill(processes[current].pid, SIGCONT);
 	answer("ok");
 }
 
@@ -202,6 +232,23 @@ static uint32_t
 number(const char *s)
 {
 	return ((uint32_t)strtoul(s, NULL, 10));
+}
+
+static void
+cmd_queues(char *args[])
+{
+	nprocesses = plane_tun_prepare(number(args[0]));
+	printf("ok %u\n", nprocesses);
+	fflush(stdout);
+}
+
+static void
+cmd_queue(char *args[])
+{
+	current = number(args[0]);
+	answer(current < nprocesses ? "ok" : "error: there are not so many");
+	if (current >= nprocesses)
+		current = 0;
 }
 
 /* Of each lease of what is opened from now on. */
@@ -320,7 +367,7 @@ lie(uint64_t cookie)
 	me.cookie = cookie;
 	inet_pton(AF_INET, "203.0.113.99", &me.v4);
 	for (i = 0; i < lie_count; i++)
-		plane_tun_entry(link_, &m);
+		plane_tun_entry(processes[0].link, &m);
 	if (!lie_stats)
 		return;
 	m.data = &ms;
@@ -329,7 +376,7 @@ lie(uint64_t cookie)
 	ms.cookie = cookie;
 	ms.next = lie_next;
 	ms.entries = UINT32_MAX;
-	plane_tun_stats(link_, &m);
+	plane_tun_stats(processes[0].link, &m);
 }
 
 static void
@@ -391,7 +438,7 @@ cmd_list(char *args[])
 
 	plane->list(number(args[0]), number(args[1]), number(args[2]),
 	    on_entry, on_page, NULL);
-	cookie += link_ != NULL;
+	cookie += processes[0].link != NULL;
 	if (lie_count != 0 || lie_stats)
 		lie(cookie);
 }
@@ -401,6 +448,8 @@ static const struct command {
 	int		 nargs;
 	void		(*run)(char *[]);
 } commands[] = {
+	{ "queues", 1, cmd_queues },
+	{ "queue", 1, cmd_queue },
 	{ "start", 0, cmd_start },
 	{ "kill", 0, cmd_kill },
 	{ "stop", 0, cmd_stop },
@@ -490,10 +539,7 @@ main(int argc, char *argv[])
 		fatal("event");
 	event_base_dispatch(base);
 	event_free(ev);
-	plane_tun_attach(NULL);
-	msglink_free(link_);
-	link_ = NULL;
-	reap();
+	stop_all();
 	event_base_free(base);
 	return (0);
 }

@@ -203,6 +203,10 @@ test_proc_names(void **state)
 	for (i = 0; i < PROC_NPROC; i++)
 		assert_string_not_equal(proc_name(i), "?");
 	assert_string_equal(proc_name(PROC_SESSION), "session");
+	for (i = 0; i < PROC_NPROC; i++)
+		assert_int_equal(proc_kind((enum proc_id)i),
+		    i > PROC_TUNNEL && i < PROC_CONTROL ? PROC_TUNNEL : i);
+	assert_int_equal(PROC_CONTROL, PROC_TUNNEL + TUNNEL_QUEUE_MAX);
 	assert_string_equal(proc_name(PROC_NPROC), "?");
 	assert_string_equal(proc_name(UINT32_MAX), "?");
 }

@@ -289,20 +289,22 @@ u_says(void)
 {
 	struct msg_tunnel_dev m;
 	struct msg_tunnel_peer p;
+	enum proc_id from;
 
 	memset(&m, 0, sizeof(m));
 	m.dev = rnd(4) == 0 ? (uint32_t)rng : rnd(2) ? NODE_DEV : 0;
 	p.dev = m.dev;
 	p.alive = rnd(3);
+	from = PROC_TUNNEL + rnd(TUNNEL_QUEUE_MAX);
 	switch (rnd(3)) {
 	case 0:
-		say(PROC_TUNNEL, MSG_TUNNEL_GONE, &m, -1);
+		say(from, MSG_TUNNEL_GONE, &m, -1);
 		break;
 	case 1:
-		say(PROC_TUNNEL, MSG_TUNNEL_USED, &m, -1);
+		say(from, MSG_TUNNEL_USED, &m, -1);
 		break;
 	default:
-		say(PROC_TUNNEL, MSG_TUNNEL_PEER, &p, -1);
+		say(from, MSG_TUNNEL_PEER, &p, -1);
 		break;
 	}
 }
