@@ -367,7 +367,7 @@ lie(uint64_t cookie)
 	me.cookie = cookie;
 	inet_pton(AF_INET, "203.0.113.99", &me.v4);
 	for (i = 0; i < lie_count; i++)
-		plane_tun_entry(processes[0].link, &m);
+		plane_tun_entry(processes[current].link, &m);
 	if (!lie_stats)
 		return;
 	m.data = &ms;
@@ -376,7 +376,7 @@ lie(uint64_t cookie)
 	ms.cookie = cookie;
 	ms.next = lie_next;
 	ms.entries = UINT32_MAX;
-	plane_tun_stats(processes[0].link, &m);
+	plane_tun_stats(processes[current].link, &m);
 }
 
 static void

@@ -255,6 +255,20 @@ def first_dies():
     ok(len(set(ends.take())) == 2 * len(FLOWS), 'all flows move')
 
 
+def lies():
+    """What another than the first says, where nobody has asked it."""
+    before = counters()
+    tep.do('queue', 1)
+    tep.do('lie-entry', 0, 3)
+    ok(counters() == before, 'an entry that it was not asked for')
+    tep.do('lie-none')
+    tep.do('lie-stats', 0, 0)
+    ok(counters() == before and
+       'tunnel2: an answer to no question (said once)' in tep.said(),
+       'and a page are not believed, and said')
+    tep.do('lie-none')
+
+
 def removed():
     on('tep', 'ip', 'link', 'del', 'tun0')
     ok(wait(lambda: tep.said().count('is gone') == QUEUES),
@@ -314,6 +328,7 @@ parts = shares()
 drops()
 dies(parts[2], 2)
 first_dies()
+lies()
 removed()
 rate()
 ok('link' not in tep.said() and 'signal 9' in tep.said(),
