@@ -414,7 +414,10 @@ list(uint32_t dev, uint32_t slot, uint32_t max)
 {
 	struct msg_tunnel_list ml = { .cookie = ++asked_lists, .dev = dev,
 	    .slot = slot, .max = max };
+	struct msg_tunnel_ask ma = { .cookie = asked_lists, .dev = dev,
+	    .v4 = lease_v4(slot % ENTRIES) };
 
+	msg_put(child, MSG_TUNNEL_ASK, &ma, sizeof(ma));
 	msg_put(child, MSG_TUNNEL_LIST, &ml, sizeof(ml));
 }
 

@@ -171,6 +171,31 @@ def moves():
        'and its packets and octets are what was sent')
 
 
+def quiet():
+    """Reads until nothing comes any more."""
+    wait(lambda: ends.read() or not select.select(
+        [ends.raw, ends.udp], [], [], 0.3)[0])
+
+
+def new_flows():
+    """Of which the host has the first word: the answers have its queue."""
+    flows = [(v4, port) for v4 in LEASES for port in range(7000, 7004)]
+    waits = []
+    tep.do('queue', 0)
+    for send in (ends.send_out, ends.send_in):
+        tep.do('freeze')
+        for flow in flows:
+            send(flow)
+        quiet()
+        waits.append(set(flows) - {g[1] for g in ends.take()})
+        tep.do('thaw')
+        ends.settle(len(waits[-1]))
+        ends.take()
+    ok(waits[0] == waits[1] and waits[0],
+       'answers go by the queue of the first word: %d and %d of %d' %
+       (*map(len, waits), len(flows)))
+
+
 def shares():
     """Stopped one after the other: whose packets wait for it."""
     parts = []
@@ -178,8 +203,7 @@ def shares():
         tep.do('queue', q)
         tep.do('freeze')
         ends.round()
-        wait(lambda: ends.read() or not select.select(
-            [ends.raw, ends.udp], [], [], 0.3)[0])
+        quiet()
         missing = {way: set(FLOWS) - {g[1] for g in ends.got if g[0] == way}
                    for way in ('in', 'out')}
         ok(missing['in'] == missing['out'] and
@@ -323,6 +347,7 @@ ok(wait(lambda: ends.round(flows=FLOWS[:1]) or
         {g[0] for g in ends.got} == {'in', 'out'}), 'packets move')
 ends.settle(1 << 30, 0.5)
 ends.take()
+new_flows()
 moves()
 parts = shares()
 drops()
