@@ -805,14 +805,14 @@ static void
 status_note(struct msg_ctl_node *row)
 {
 	const struct conf_node *conf = node_conf();
-	int64_t left;
+	int64_t passed = now_ms() - note_ms;
 
 	if (note_ms == 0 || note.server >= conf->nservers)
 		return;
 	row->server = conf->servers[note.server].addr;
-	left = note.next_ms - (now_ms() - note_ms);
-	if ((state == NODE_WANTED || state == NODE_UP) && left >= 0)
-		row->next = left / 1000;
+	if ((state == NODE_WANTED || state == NODE_UP) &&
+	    note.next_ms >= passed)
+		row->next = (note.next_ms - passed) / 1000;
 }
 
 void
