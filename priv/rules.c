@@ -7,7 +7,8 @@
 #define SESSION		MSG_FROM(PROC_SESSION)
 #define AUTH		MSG_FROM(PROC_AUTH)
 #define STORE		MSG_FROM(PROC_STORE)
-#define TUNNEL		(MSG_FROM(PROC_TUNNEL) | MSG_FROM(PROC_TUNNEL2) | \
+#define TUNNEL1		MSG_FROM(PROC_TUNNEL)	/* it alone has a node's */
+#define TUNNEL		(TUNNEL1 | MSG_FROM(PROC_TUNNEL2) | \
     MSG_FROM(PROC_TUNNEL3) | MSG_FROM(PROC_TUNNEL4))
 
 const struct msg_rule	 priv_rules[] = {
@@ -55,9 +56,9 @@ const struct msg_rule	 priv_rules[] = {
 	    plane_tun_entry },
 	{ MSG_TUNNEL_GONE, TUNNEL, sizeof(struct msg_tunnel_dev), 0, 0,
 	    tep_gone },
-	{ MSG_TUNNEL_USED, TUNNEL, sizeof(struct msg_tunnel_dev), 0, 0,
+	{ MSG_TUNNEL_USED, TUNNEL1, sizeof(struct msg_tunnel_dev), 0, 0,
 	    node_used },
-	{ MSG_TUNNEL_PEER, TUNNEL, sizeof(struct msg_tunnel_peer), 0, 0,
+	{ MSG_TUNNEL_PEER, TUNNEL1, sizeof(struct msg_tunnel_peer), 0, 0,
 	    node_peer },
 	{ MSG_TUNNEL_STATS, TUNNEL, sizeof(struct msg_tunnel_stats), 0, 0,
 	    plane_tun_stats },

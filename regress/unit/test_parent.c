@@ -301,10 +301,10 @@ u_says(void)
 		say(from, MSG_TUNNEL_GONE, &m, -1);
 		break;
 	case 1:
-		say(from, MSG_TUNNEL_USED, &m, -1);
+		say(PROC_TUNNEL, MSG_TUNNEL_USED, &m, -1);
 		break;
 	default:
-		say(from, MSG_TUNNEL_PEER, &p, -1);
+		say(PROC_TUNNEL, MSG_TUNNEL_PEER, &p, -1);
 		break;
 	}
 }
