@@ -315,6 +315,26 @@ netlink_addr_del(const char *ifname, struct in_addr v4, int plen)
 	return (addr(RTM_DELADDR, 0, ifname, v4, plen));
 }
 
+/* Of all interfaces; what changed meanwhile may be told twice. */
+static int
+addr_dump(uint8_t family, mnl_cb_t cb, void *arg)
+{
+	struct nlmsghdr *nh;
+	struct ifaddrmsg *ifa;
+	int tries;
+
+	for (tries = 0; tries < DUMP_TRIES; tries++) {
+		nh = netlink_request(RTM_GETADDR, NLM_F_DUMP);
+		ifa = mnl_nlmsg_put_extra_header(nh, sizeof(*ifa));
+		ifa->ifa_family = family;
+		if (netlink_talk(nh, cb, arg) == 0)
+			return (0);
+		if (errno != EINTR)
+			return (-1);
+	}
+	return (-1);
+}
+
 struct others {
 	uint32_t	 index;
 	struct in_addr	 but;
@@ -349,8 +369,6 @@ others_cb(const struct nlmsghdr *nh, void *arg)
 int
 netlink_addr_only(const char *ifname, struct in_addr v4)
 {
-	struct nlmsghdr *nh;
-	struct ifaddrmsg *ifa;
 	struct others o;
 	size_t i;
 	int index;
@@ -360,10 +378,7 @@ netlink_addr_only(const char *ifname, struct in_addr v4)
 	memset(&o, 0, sizeof(o));
 	o.index = (uint32_t)index;
 	o.but = v4;
-	nh = netlink_request(RTM_GETADDR, NLM_F_DUMP);
-	ifa = mnl_nlmsg_put_extra_header(nh, sizeof(*ifa));
-	ifa->ifa_family = AF_INET;
-	if (netlink_talk(nh, others_cb, &o) == -1)
+	if (addr_dump(AF_INET, others_cb, &o) == -1)
 		return (-1);
 	for (i = 0; i < o.n; i++)
 		if (netlink_addr_del(ifname, o.v4[i], o.plen[i]) == -1 &&
@@ -577,32 +592,13 @@ addr_cb(const struct nlmsghdr *nh, void *arg)
 }
 
 static int
-addr_dump(struct addr_search *s)
-{
-	struct nlmsghdr *nh;
-	struct ifaddrmsg *ifa;
-	int tries;
-
-	for (tries = 0; tries < DUMP_TRIES; tries++) {
-		nh = netlink_request(RTM_GETADDR, NLM_F_DUMP);
-		ifa = mnl_nlmsg_put_extra_header(nh, sizeof(*ifa));
-		ifa->ifa_family = AF_INET6;
-		if (netlink_talk(nh, addr_cb, s) == 0)
-			return (0);
-		if (errno != EINTR)
-			return (-1);
-	}
-	return (-1);
-}
-
-static int
 index_of_addr(const struct in6_addr *v6)
 {
 	struct addr_search s;
 
 	memset(&s, 0, sizeof(s));
 	s.want = v6;
-	if (addr_dump(&s) == -1)
+	if (addr_dump(AF_INET6, addr_cb, &s) == -1)
 		return (-1);
 	if (s.index <= 0) {
 		errno = EADDRNOTAVAIL;
@@ -617,7 +613,7 @@ netlink_linklocal(const struct in6_addr *v6, struct in6_addr *ll)
 	struct addr_search s;
 
 	memset(&s, 0, sizeof(s));
-	if ((s.index = index_of_addr(v6)) == -1 || addr_dump(&s) == -1)
+	if ((s.index = index_of_addr(v6)) == -1 || addr_dump(AF_INET6, addr_cb, &s) == -1)
 		return (-1);
 	if (!s.found) {
 		errno = EADDRNOTAVAIL;
