@@ -136,19 +136,14 @@ lease_of(__u32 v4, struct moment **m)
 	return (*(volatile __u32 *)&s->v4 == v4 ? s : 0);
 }
 
-/* So many octets of the packet, where they lie in one piece or not. */
-static __always_inline int
-load(struct __sk_buff *skb, __u32 at, void *to, __u32 len)
-{
-	return (bpf_skb_load_bytes(skb, at, to, len) == 0);
-}
-
+/* What is at `at' into *to, in one piece or not: 1, or 0 it is not there. */
 #define LOAD(skb, at, to) __extension__ ({				\
 	typeof(to) p_ = (void *)(long)(skb)->data + (at);		\
 	int ok_ = 1;							\
 									\
 	if ((void *)(p_ + 1) > (void *)(long)(skb)->data_end)		\
-		ok_ = load(skb, at, to, sizeof(*(to)));			\
+		ok_ = bpf_skb_load_bytes(skb, at, to,			\
+		    sizeof(*(to))) == 0;				\
 	else								\
 		*(to) = *p_;						\
 	ok_;								\
