@@ -79,6 +79,15 @@ cable() {
 	on "$3" ip link set "$4" up
 }
 
+# Two hosts and nothing else, node and tep: what regress/tunnel drives.
+pair() {
+	host node
+	host tep
+	cable node eth0 tep eth0
+	on node ip addr add 2001:db8::1/64 dev eth0 nodad
+	on tep ip addr add 2001:db8::2/64 dev eth0 nodad
+}
+
 # A host on the IPv6-only network: name, its number, addresses.
 v6host() {
 	v6name=$1

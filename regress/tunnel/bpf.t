@@ -8,15 +8,10 @@ grep -q '^BPF_LIBS = .' config.mk || {
 	exit 0
 }
 domain_start
-host node
-host tep
-cable node eth0 tep eth0
+pair
 for h in node tep; do
-	on "$h" ip link set eth0 mtu 1500
 	# plane bpf routes its packets as what this host itself sends
 	on "$h" sysctl -qw net.ipv6.conf.lo.forwarding=1
 done
-on node ip addr add 2001:db8::1/64 dev eth0 nodad
-on tep ip addr add 2001:db8::2/64 dev eth0 nodad
 export PYTHONDONTWRITEBYTECODE=1
 python3 regress/tunnel/tunnel.py "$NS" "$PWD/$B" "$T" bpf

@@ -143,19 +143,6 @@ counted(struct world *w, int reason)
 	return (ok);
 }
 
-static void
-sum(uint8_t *p)
-{
-	uint32_t v = 0;
-	size_t i;
-
-	p[10] = p[11] = 0;
-	for (i = 0; i < 20; i += 2)
-		v += get16(p + i);
-	v = (v & 0xffff) + (v >> 16);
-	put16(p + 10, (uint16_t)~(v + (v >> 16)));
-}
-
 /* The inner packet: mostly a SYN, with options that mostly make sense. */
 static size_t
 inner(uint8_t *p)
@@ -173,7 +160,7 @@ inner(uint8_t *p)
 	p[9] = protocols[rnd(sizeof(protocols))];
 	memcpy(p + 12, &(uint32_t){ v4(addrs[rnd(NADDRS)]) }, 4);
 	memcpy(p + 16, &(uint32_t){ v4(addrs[rnd(NADDRS)]) }, 4);
-	sum(p);
+	sum_ipv4(p);
 	p[32] = (uint8_t)((5 + opts / 4) << 4);
 	if (rnd(4) != 0)
 		p[33] = 2;
@@ -237,6 +224,7 @@ want(const struct world *w, const struct packet *pk, struct wanted *x)
 	const uint8_t *o = pk->data + ETH;
 	uint8_t *p = x->packet.data + ETH;
 	struct in_addr src, dst;
+	struct in6_addr end;
 	size_t len = pk->len - ETH - OUTER;
 	int node = (w->st.flags & BPF_STATE_NODE) != 0, i;
 
@@ -252,7 +240,6 @@ want(const struct world *w, const struct packet *pk, struct wanted *x)
 		drop(x, node ? DROP_NO_LEASE : DROP_INNER_SOURCE);
 		return;
 	}
-	struct in6_addr end;
 	inet_pton(AF_INET6, end6[i], &end);
 	if (memcmp(o + 8, &end, 16) != 0)
 		drop(x, DROP_OUTER_SOURCE);

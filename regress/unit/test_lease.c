@@ -584,6 +584,23 @@ test_tep_restarts_while_binding(void **state)
 	expect_status(STATUS_OK);
 }
 
+/* Of somebody's lease at this TEP, as the store has it. */
+static struct lease_rec
+record(const char *name, const char *addr, int64_t until)
+{
+	struct lease_rec rec;
+
+	memset(&rec, 0, sizeof(rec));
+	inet_pton(AF_INET6, "2001:db8:1::1", &rec.v6);
+	rec.v4 = v4(addr);
+	rec.mech = MECH_SCRAM_SHA_256;
+	rec.state = REC_BOUND;
+	rec.until = until;
+	strlcpy(rec.name, name, sizeof(rec.name));
+	strlcpy(rec.tep, "tep", sizeof(rec.tep));
+	return (rec);
+}
+
 static void
 test_load(void **state)
 {
@@ -591,15 +608,8 @@ test_load(void **state)
 	struct lease_info li;
 
 	(void)state;
-	memset(&rec, 0, sizeof(rec));
-	rec.v4 = v4("198.51.100.17");
-	inet_pton(AF_INET6, "2001:db8:1::1", &rec.v6);
-	rec.mech = MECH_SCRAM_SHA_256;
-	rec.state = REC_BOUND;
+	rec = record("alice", "198.51.100.17", wall() + 60);
 	rec.since = wall() - 10;
-	rec.until = wall() + 60;
-	strlcpy(rec.name, "alice", sizeof(rec.name));
-	strlcpy(rec.tep, "tep", sizeof(rec.tep));
 	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
 	assert_int_equal(lease_load(e, now, wall(), &rec), -1);
 	/* and the part of a second that the record has not */
@@ -630,12 +640,7 @@ test_load_two(void **state)
 	uint32_t i;
 
 	(void)state;
-	memset(&rec, 0, sizeof(rec));
-	inet_pton(AF_INET6, "2001:db8:1::1", &rec.v6);
-	rec.mech = MECH_SCRAM_SHA_256;
-	rec.state = REC_BOUND;
-	strlcpy(rec.name, "alice", sizeof(rec.name));
-	strlcpy(rec.tep, "tep", sizeof(rec.tep));
+	rec = record("alice", "198.51.100.16", 0);
 	for (i = 0; i < 3; i++) {
 		rec.v4.s_addr = htonl(ntohl(v4("198.51.100.16").s_addr) + i);
 		/* over, its TEP not asked; the one that is his; older */
@@ -815,14 +820,7 @@ test_load_other_conf(void **state)
 	struct lease_info li;
 
 	(void)state;
-	memset(&rec, 0, sizeof(rec));
-	inet_pton(AF_INET6, "2001:db8:1::1", &rec.v6);
-	rec.v4 = v4("198.51.100.16");
-	rec.mech = MECH_SCRAM_SHA_256;
-	rec.state = REC_BOUND;
-	rec.until = wall() + 5000;
-	strlcpy(rec.name, "alice", sizeof(rec.name));
-	strlcpy(rec.tep, "tep", sizeof(rec.tep));
+	rec = record("alice", "198.51.100.16", wall() + 5000);
 	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
 	assert_int_equal(lease_walk(e, now, (struct in_addr){ 0 }, &li), 1);
 	assert_int_equal(li.remains_ms, 5001 * 1000);
@@ -1044,14 +1042,7 @@ test_fixed_later(void **state)
 
 	(void)state;
 	assert_int_equal(lease_engine_fix(e, v4("198.51.100.17")), 0);
-	memset(&rec, 0, sizeof(rec));
-	inet_pton(AF_INET6, "2001:db8:1::1", &rec.v6);
-	rec.v4 = v4("198.51.100.17");
-	rec.mech = MECH_SCRAM_SHA_256;
-	rec.state = REC_BOUND;
-	rec.until = wall() + 50;
-	strlcpy(rec.name, "bob", sizeof(rec.name));
-	strlcpy(rec.tep, "tep", sizeof(rec.tep));
+	rec = record("bob", "198.51.100.17", wall() + 50);
 	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
 	assert_int_equal(lease_load(e, now, wall(), &rec), -1);
 	expect(LA_TEP_ADD);
@@ -1071,14 +1062,7 @@ test_load_absurd(void **state)
 	struct lease_rec rec;
 
 	(void)state;
-	memset(&rec, 0, sizeof(rec));
-	inet_pton(AF_INET6, "2001:db8:1::1", &rec.v6);
-	rec.v4 = v4("198.51.100.16");
-	rec.mech = MECH_SCRAM_SHA_256;
-	rec.state = REC_BOUND;
-	rec.until = INT64_MIN;
-	strlcpy(rec.name, "alice", sizeof(rec.name));
-	strlcpy(rec.tep, "tep", sizeof(rec.tep));
+	rec = record("alice", "198.51.100.16", INT64_MIN);
 	assert_int_equal(lease_load(e, now, wall(), &rec), 0);
 	nothing();
 	rec.v4 = v4("198.51.100.17");

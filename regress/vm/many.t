@@ -9,11 +9,7 @@ modprobe -q ip6_tunnel || {
 }
 N=${DSTMD_LEASES:-10000}
 domain_start
-host node
-host tep
-cable node eth0 tep eth0
-on node ip addr add 2001:db8::1/64 dev eth0 nodad
-on tep ip addr add 2001:db8::2/64 dev eth0 nodad
+pair
 mkfifo "$T/in" "$T/out"
 ip netns exec "$NS-tep" "$B/regress/tunnel/plane" "$B/libexec/dstmd/tunnel" \
     "$T" 0 kernel <"$T/in" >"$T/out" 2>"$T/plane.log" &
