@@ -257,7 +257,8 @@ conf_print(const struct conf *conf, FILE *f)
 	print_setting(f, "store", conf->store);
 	if (conf->secrets[0] != '\0')
 		print_setting(f, "secrets", conf->secrets);
-	fprintf(f, "plane %s\n", planes[conf->plane]);
+	fprintf(f, "plane %s%s\n", planes[conf->plane],
+	    conf->plane_interface ? " interface" : "");
 	fprintf(f, "limits {\n\tconnections %u\n\thandshakes %u\n"
 	    "\tper-source %u\n\tsource-prefix %u\n\tsource-rate %u\n"
 	    "\tauth-failures %u\n\trequest-rate %u\n"

@@ -145,6 +145,8 @@ struct conf {
 	char		 secrets[CONF_PATH_SIZE];
 	struct lease_limits limits;
 	enum conf_plane	 plane;
+	int		 plane_interface; /* all packets pass the tunnel
+					   * interface: no shortcut */
 	char		 keytab[CONF_PATH_SIZE];	/* of GSSAPI */
 	uint32_t	 server_mechs[MECH_MAX];	/* offered, in this
 							 * order */

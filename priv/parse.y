@@ -118,7 +118,7 @@ static void	 node_table(const struct tok *, const struct tok *);
 %token	<tok> SUCCESSPAUSE
 %token	<tok> TABLE TEP TO TUN USER WEIGHT
 %token	INVALID
-%type	<number> port mtu mech idle
+%type	<number> plane port mtu mech idle
 
 %%
 
@@ -144,26 +144,29 @@ global		: CONTROL STRING {
 			set_path(pc.conf->store, $1, $2);
 		}
 		| SECRETS STRING		{ set_secrets($1, $2); }
-		| PLANE TUN {
+		| PLANE plane {
 			once(0, $1);
-			pc.conf->plane = PLANE_TUN;
+			pc.conf->plane = $2;
 		}
-		| PLANE BPF {
+		| PLANE plane INTERFACE {
 			once(0, $1);
-			pc.conf->plane = PLANE_BPF;
-		}
-		| PLANE AUTO {
-			once(0, $1);
-			pc.conf->plane = PLANE_AUTO;
-		}
-		| PLANE KERNEL {
-			once(0, $1);
-			pc.conf->plane = PLANE_KERNEL;
+			pc.conf->plane = $2;
+			pc.conf->plane_interface = 1;
+			if ($2 == PLANE_KERNEL || $2 == PLANE_TUN)
+				fail($3, "interface is for plane auto and bpf: "
+				    "with kernel and tun all packets pass the "
+				    "tunnel interface");
 		}
 		| LIMITS '{' {
 			once(0, $1);
 			pc.seen[1] = 0;
 		} limits '}'
+		;
+
+plane		: AUTO				{ $$ = PLANE_AUTO; }
+		| BPF				{ $$ = PLANE_BPF; }
+		| KERNEL			{ $$ = PLANE_KERNEL; }
+		| TUN				{ $$ = PLANE_TUN; }
 		;
 
 limits		: /* empty */

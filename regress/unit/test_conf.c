@@ -386,6 +386,48 @@ test_defaults(void **state)
 	conf_free(c);
 }
 
+/* The shortcut of plane bpf is taken unless the configuration forbids it. */
+static void
+test_plane(void **state)
+{
+	static const struct {
+		const char	*said;
+		enum conf_plane	 plane;
+		int		 interface;
+	} t[] = {
+		{ "",				PLANE_AUTO,	0 },
+		{ "plane auto\n",		PLANE_AUTO,	0 },
+		{ "plane auto interface\n",	PLANE_AUTO,	1 },
+		{ "plane bpf\n",		PLANE_BPF,	0 },
+		{ "plane bpf interface\n",	PLANE_BPF,	1 },
+		{ "plane kernel\n",		PLANE_KERNEL,	0 },
+		{ "plane tun\n",		PLANE_TUN,	0 },
+	};
+	struct conf *c;
+	char buf[512];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		snprintf(buf, sizeof(buf), "%s" NODE, t[i].said);
+		c = good(buf);
+		assert_int_equal(c->plane, t[i].plane);
+		assert_int_equal(c->plane_interface, t[i].interface);
+		conf_free(c);
+		round_trip(buf);
+	}
+	refused("plane tun interface\n" NODE, "t:1: interface is for plane "
+	    "auto and bpf: with kernel and tun all packets pass the tunnel "
+	    "interface\n");
+	refused("plane kernel interface\n" NODE, "t:1: interface is for plane "
+	    "auto and bpf: with kernel and tun all packets pass the tunnel "
+	    "interface\n");
+	refused("plane bpf\nplane bpf interface\n" NODE,
+	    "t:2: plane is given twice\n");
+	refused("plane interface\n" NODE,
+	    "t:1: syntax error near \"interface\"\n");
+}
+
 /* Bounds that are not written follow the lifetime. */
 static void
 test_lifetime(void **state)
@@ -1437,6 +1479,7 @@ main(void)
 		cmocka_unit_test(test_full_server),
 		cmocka_unit_test(test_full_teps_node),
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_plane),
 		cmocka_unit_test(test_lifetime),
 		cmocka_unit_test(test_pool_edges),
 		cmocka_unit_test(test_pool_ranges),
