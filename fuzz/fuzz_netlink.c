@@ -3,8 +3,8 @@
  * in pieces, as the kernel's datagrams do; for some their number and port are
  * made right, as otherwise none would be looked at.
  */
-/* COVERS: priv/netlink.c priv/netlink-tunnel.c priv/netlink-xfrm.c */
-/* LINK: priv/netlink.o priv/netlink-tunnel.o priv/netlink-xfrm.o libdstmd.a */
+/* COVERS: priv/netlink.c priv/netlink-short.c priv/netlink-tunnel.c priv/netlink-xfrm.c */
+/* LINK: priv/netlink.o priv/netlink-short.o priv/netlink-tunnel.o priv/netlink-xfrm.o libdstmd.a */
 /* LIBS: -lmnl -Wl,--wrap=mnl_socket_sendto -Wl,--wrap=mnl_socket_recvfrom */
 #include <sys/types.h>
 #include <sys/socket.h>
@@ -24,7 +24,7 @@ enum { UP, DEL, ADDR, ROUTE, ROUTE_DEL, RULE, CLEAN, HAS, MTU, LOCAL,
     NCALL };
 enum { TUNNEL_ADD, TUNNEL_PROBE, TUNNEL_PEER, TUNNEL_DEL, TUNNEL_DROPS,
     LEASE_ADD, LEASE_DEL, LEASE_COUNT, BPF, BPF_OUTER, POLICIES,
-    ADDR_ONLY, NTUNNEL };
+    ADDR_ONLY, SHORT_MAY, SHORT_SET, SHORT_DEL, NTUNNEL };
 
 #define RIGHT	0x80		/* of the call: number and port are right */
 #define TUNNEL	0x40		/* it is one of the second row */
@@ -92,7 +92,7 @@ __wrap_mnl_socket_recvfrom(const struct mnl_socket *s, void *buf, size_t size)
 void
 fuzz_init(void)
 {
-	if (netlink_open() == -1)
+	if (netlink_open() == -1 || netlink_short_open() == -1)
 		abort();
 	(void)netlink_watch_policies();	/* not every kernel has IPsec */
 }
@@ -153,7 +153,19 @@ tunnel_one(uint32_t call, int is_node)
 		if (netlink_bpf_attach_outer(&v6, 7, 3, &outer) == -1)
 			break;
 		MUST(outer.ifindex > 0);
+		(void)netlink_bpf_attach_short(&outer, 3);
 		(void)netlink_bpf_detach_outer(&outer);
+		break;
+	case SHORT_MAY:
+		memset(&outer, 0, sizeof(outer));
+		outer.ifindex = 8;
+		(void)netlink_short_why_not(7, &outer, is_node);
+		break;
+	case SHORT_SET:
+		(void)netlink_short_set(7, 8, 1460);
+		break;
+	case SHORT_DEL:
+		(void)netlink_short_del(8);
 		break;
 	}
 }

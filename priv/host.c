@@ -259,10 +259,13 @@ int
 host_configure(const struct msg_node_lease *l, int64_t until)
 {
 	if ((host_conf()->idle != 0 ? configure_demand(l, until) :
-	    configure_always(l, until)) == 0)
-		return (0);
-	host_unconfigure();
-	return (-1);
+	    configure_always(l, until)) == -1) {
+		host_unconfigure();
+		return (-1);
+	}
+	if (priv.plane->dressed != NULL)
+		priv.plane->dressed(NODE_DEV);
+	return (0);
 }
 
 void

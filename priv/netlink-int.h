@@ -21,6 +21,8 @@ int		 netlink_ask(struct mnl_socket *, struct nlmsghdr *, mnl_cb_t,
 		    void *);
 /* A descriptor that can be read when one of that group was told; or -1. */
 int		 netlink_watch(int protocol, unsigned int group);
+/* Of all interfaces; what changed meanwhile may be told twice. */
+int		 netlink_addr_dump(uint8_t family, mnl_cb_t, void *);
 /* Begins one for an IPv4 route of ours; table 0: main. */
 struct nlmsghdr	*netlink_route(uint16_t type, uint16_t flags,
 		    struct in_addr dst, int plen, uint32_t metric,
@@ -33,5 +35,10 @@ struct nlmsghdr	*netlink_tc(uint16_t type, uint16_t flags, int ifindex,
  * is new (or gone), 0 there was one, -1.
  */
 int		 netlink_clsact(uint16_t type, int ifindex);
+
+/* Has the device of that index our program? 1, also if unknown, or 0. */
+int		 netlink_bpf_is_served(uint32_t ifindex);
+/* The device whose shortcut is by that interface; 0: none's. */
+uint32_t	 netlink_bpf_short_of(int ifindex);
 
 #endif /* PRIV_NETLINK_INT_H */

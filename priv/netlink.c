@@ -28,6 +28,7 @@
 #define DUMP_TRIES	5		/* of one that changes under way */
 #define FILTERS_MAX	64		/* on a hook, that are ours */
 #define OTHERS_MAX	64		/* addresses of an interface of ours */
+#define ALIKE_MAX	8		/* routes of ours: by shortcuts too */
 #define RULES_MAX	100000		/* that a clean removes */
 
 static struct mnl_socket	*nl;
@@ -315,9 +316,8 @@ netlink_addr_del(const char *ifname, struct in_addr v4, int plen)
 	return (addr(RTM_DELADDR, 0, ifname, v4, plen));
 }
 
-/* Of all interfaces; what changed meanwhile may be told twice. */
-static int
-addr_dump(uint8_t family, mnl_cb_t cb, void *arg)
+int
+netlink_addr_dump(uint8_t family, mnl_cb_t cb, void *arg)
 {
 	struct nlmsghdr *nh;
 	struct ifaddrmsg *ifa;
@@ -378,7 +378,7 @@ netlink_addr_only(const char *ifname, struct in_addr v4)
 	memset(&o, 0, sizeof(o));
 	o.index = (uint32_t)index;
 	o.but = v4;
-	if (addr_dump(AF_INET, others_cb, &o) == -1)
+	if (netlink_addr_dump(AF_INET, others_cb, &o) == -1)
 		return (-1);
 	for (i = 0; i < o.n; i++)
 		if (netlink_addr_del(ifname, o.v4[i], o.plen[i]) == -1 &&
@@ -437,7 +437,7 @@ netlink_route_add(const char *ifname, struct in_addr dst, int plen,
     struct in_addr src, uint32_t metric, uint32_t table)
 {
 	const uint16_t excl = NLM_F_CREATE | NLM_F_EXCL;
-	int i;
+	int i, n;
 
 	if (plen_check(plen) == -1 || (i = index_of(ifname)) == -1)
 		return (-1);
@@ -452,9 +452,13 @@ netlink_route_add(const char *ifname, struct in_addr dst, int plen,
 	if (route_new(i, 0, dst, plen, src, metric, table) == -1 &&
 	    errno == EEXIST)
 		return (0);
-	if (netlink_talk(netlink_route(RTM_DELROUTE, 0, dst, plen, metric,
-	    table), NULL, NULL) == -1 && errno != ESRCH)
-		return (-1);
+	for (n = 0; n < ALIKE_MAX; n++)
+		if (netlink_talk(netlink_route(RTM_DELROUTE, 0, dst, plen,
+		    metric, table), NULL, NULL) == -1) {
+			if (errno != ESRCH)
+				return (-1);
+			break;
+		}
 	return (route_new(i, excl, dst, plen, src, metric, table));
 }
 
@@ -598,7 +602,7 @@ index_of_addr(const struct in6_addr *v6)
 
 	memset(&s, 0, sizeof(s));
 	s.want = v6;
-	if (addr_dump(AF_INET6, addr_cb, &s) == -1)
+	if (netlink_addr_dump(AF_INET6, addr_cb, &s) == -1)
 		return (-1);
 	if (s.index <= 0) {
 		errno = EADDRNOTAVAIL;
@@ -613,7 +617,8 @@ netlink_linklocal(const struct in6_addr *v6, struct in6_addr *ll)
 	struct addr_search s;
 
 	memset(&s, 0, sizeof(s));
-	if ((s.index = index_of_addr(v6)) == -1 || addr_dump(AF_INET6, addr_cb, &s) == -1)
+	if ((s.index = index_of_addr(v6)) == -1 ||
+	    netlink_addr_dump(AF_INET6, addr_cb, &s) == -1)
 		return (-1);
 	if (!s.found) {
 		errno = EADDRNOTAVAIL;
@@ -729,12 +734,27 @@ has_own(int ifindex, uint32_t hook, uint32_t handle)
  * The device of that index serves somebody as long as it has our program at
  * its egress: the index alone may be a later interface's.
  */
-static int
-is_served(uint32_t ifindex)
+int
+netlink_bpf_is_served(uint32_t ifindex)
 {
 	int r = has_own((int)ifindex, TC_H_MIN_EGRESS, ifindex);
 
 	return (r == -1 ? errno != ENODEV && errno != EINVAL : r);
+}
+
+uint32_t
+netlink_bpf_short_of(int ifindex)
+{
+	struct filters f;
+	uint32_t i;
+
+	if (filters_get(ifindex, TC_H_MIN_EGRESS, &f) == -1)
+		return (0);
+	for (i = 0; i < f.nours; i++)
+		if (f.ours[i] != (uint32_t)ifindex &&
+		    netlink_bpf_is_served(f.ours[i]))
+			return (f.ours[i]);
+	return (0);
 }
 
 int
@@ -748,21 +768,28 @@ netlink_bpf_attached(const char *ifname)
 	return (i);
 }
 
-/* What a killed daemon left at the ingress: how many. */
+/* What a killed daemon left on a hook: how many. */
 static uint32_t
-filters_clean(int ifindex)
+hook_clean(int ifindex, uint32_t hook)
 {
 	struct filters f;
 	uint32_t i, n = 0;
 
-	if (filters_get(ifindex, TC_H_MIN_INGRESS, &f) == -1)
+	if (filters_get(ifindex, hook, &f) == -1)
 		return (0);
 	for (i = 0; i < f.nours; i++)
-		if (!is_served(f.ours[i]) &&
-		    netlink_talk(filter(RTM_DELTFILTER, 0, ifindex,
-		    TC_H_MIN_INGRESS, (int)f.ours[i]), NULL, NULL) == 0)
+		if (!netlink_bpf_is_served(f.ours[i]) &&
+		    netlink_talk(filter(RTM_DELTFILTER, 0, ifindex, hook,
+		    (int)f.ours[i]), NULL, NULL) == 0)
 			n++;
 	return (n);
+}
+
+static uint32_t
+filters_clean(int ifindex)
+{
+	return (hook_clean(ifindex, TC_H_MIN_INGRESS) +
+	    hook_clean(ifindex, TC_H_MIN_EGRESS));
 }
 
 int
@@ -829,6 +856,19 @@ netlink_bpf_attach_outer(const struct in6_addr *v6, int ifindex, int prog,
 	return (0);
 }
 
+int
+netlink_bpf_attach_short(const struct netlink_outer *outer, int prog)
+{
+	if (prog != -1)
+		return (bpf_attach(outer->ifindex, TC_H_MIN_EGRESS,
+		    outer->handle, prog));
+	if (netlink_talk(filter(RTM_DELTFILTER, 0, outer->ifindex,
+	    TC_H_MIN_EGRESS, outer->handle), NULL, NULL) == -1 &&
+	    errno != ENOENT && errno != ENODEV && errno != EINVAL)
+		return (-1);
+	return (0);
+}
+
 /* Removes what carried filters, unless there are others. */
 static int
 clsact_clean(int ifindex)
@@ -847,8 +887,12 @@ netlink_bpf_clean(const struct in6_addr *v6)
 {
 	int i;
 
-	if ((i = index_of_addr(v6)) != -1 && filters_clean(i) > 0)
-		(void)clsact_clean(i);
+	netlink_short_clean();
+	if ((i = index_of_addr(v6)) == -1 || filters_clean(i) == 0)
+		return;
+	if (netlink_bpf_short_of(i) == 0)
+		(void)netlink_short_del(i);
+	(void)clsact_clean(i);
 }
 
 int

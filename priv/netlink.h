@@ -73,8 +73,35 @@ struct netlink_outer {
 int	 netlink_bpf_attach_outer(const struct in6_addr *, int ifindex,
 	    int prog, struct netlink_outer *outer);
 int	 netlink_bpf_detach_outer(const struct netlink_outer *);
+/* The shortcut's program onto the egress of that interface; -1: it goes. */
+int	 netlink_bpf_attach_short(const struct netlink_outer *, int prog);
 /* There, programs of devices that are no more, and would eat their packets. */
 void	 netlink_bpf_clean(const struct in6_addr *);
+
+/*
+ * netlink-short.c: the shortcut of plane bpf. Each of our routes into the
+ * device (of that index) has a twin, before it, by the outer interface. One
+ * device has such of an interface, the one whose program is at its egress.
+ */
+int	 netlink_short_open(void);	/* before the sandbox */
+/* NULL: it may be; or why not. */
+const char *netlink_short_why_not(int device, const struct netlink_outer *,
+	    int is_node);
+/*
+ * Makes the twins that are missing, with that MTU (inner, octets), and removes
+ * those of which there is no route; what is as it shall be is not touched.
+ * Also the link address that they lead to.
+ */
+int	 netlink_short_set(int device, int outer, uint32_t mtu);
+int	 netlink_short_del(int outer);
+/* Twins by interfaces without a program, or with one of no device any more. */
+void	 netlink_short_clean(void);
+/*
+ * A descriptor as of netlink_watch_addr6, of what netlink_short_why_not asks,
+ * and of interfaces that go down, which takes twins away.
+ */
+int	 netlink_short_watch(void);	/* before the sandbox */
+
 /* The link-local address of the interface that has this address: 0 or -1. */
 int	 netlink_linklocal(const struct in6_addr *, struct in6_addr *);
 

@@ -48,6 +48,7 @@ clean(const struct conf *conf)
 			clean_one(conf, conf->teps[i].ifname);
 	if (conf->roles & ROLE_NODE)
 		clean_one(conf, conf->node.ifname);
+	netlink_short_clean();
 }
 
 /*
@@ -78,6 +79,7 @@ choose_kernel(const struct conf *conf)
 #define FAST_MAX	(1U << 20)	/* leases of a TEP, 170 octets each */
 #define SPARE		64		/* slots that are not used again at once */
 #define NODE_ROOM	4
+#define LOOK_MS		20		/* after interfaces have changed */
 #define FLAGS_AT	132	/* of a route, in /proc/net/ipv6_route */
 
 /* Does this host know a router by its advertisements? 1 or 0. */
@@ -204,6 +206,47 @@ watch_policies(const char **why)
 	return (0);
 }
 
+/* Of the interfaces of the shortcut. */
+static struct event	*looking;
+
+static void
+interfaces_look(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (!priv.quitting)
+		plane_bpf_look();
+}
+
+static void
+interfaces_read(evutil_socket_t fd, short what, void *arg)
+{
+	(void)what;
+	(void)arg;
+	netlink_watch_empty((int)fd);
+	if (!evtimer_pending(looking, NULL))
+		timer_set(looking, LOOK_MS);
+}
+
+static void
+watch_interfaces(const struct conf *conf)
+{
+	struct event *ev;
+	int fd;
+
+	if (conf->plane_interface ||
+	    (fd = netlink_short_watch()) == -1) {
+		plane_bpf_by_interface();
+		return;
+	}
+	if ((looking = evtimer_new(priv.base, interfaces_look,
+	    NULL)) == NULL || (ev = event_new(priv.base, fd,
+	    EV_READ | EV_PERSIST, interfaces_read, NULL)) == NULL ||
+	    event_add(ev, NULL) == -1)
+		fatalx("event_new");
+}
+
 static int
 try_bpf(const struct conf *conf, const char **why)
 {
@@ -219,6 +262,7 @@ try_bpf(const struct conf *conf, const char **why)
 	    NODE_ROOM, conf->node.ifname, why) == -1)
 		return (-1);
 	plane_bpf_left_over();
+	watch_interfaces(conf);
 	return (watch_policies(why));
 }
 
@@ -292,6 +336,8 @@ plane_choose(const struct conf *conf)
 {
 	const char *why = "";
 
+	if (netlink_short_open() == -1)
+		log_debug("routes can not be filtered: %s", strerror(errno));
 	clean(conf);
 	if (conf->plane == PLANE_KERNEL)
 		return (choose_kernel(conf));

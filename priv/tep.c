@@ -207,7 +207,11 @@ tep_dress(uint32_t i)
 		    tep->ifname);
 		return (-1);
 	}
-	return (tep_routes(i));
+	if (tep_routes(i) == -1)
+		return (-1);
+	if (priv.plane->dressed != NULL)
+		priv.plane->dressed(i);
+	return (0);
 }
 
 static void

@@ -199,6 +199,6 @@ gif_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
 
 const struct plane	 plane_gif = {
 	"gif", gif_open, gif_close, gif_exists, gif_reopen, gif_move, gif_add,
-	gif_del, gif_keepalive, gif_list, NULL, NULL
+	gif_del, gif_keepalive, gif_list, NULL, NULL, NULL
 };
 #endif /* __OpenBSD__ */

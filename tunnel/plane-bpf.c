@@ -71,11 +71,14 @@ struct bpfdev {
 	char			 ifname[IFNAME_SIZE];	/* of pins */
 	struct plane_dev	 conf;		/* while it is open */
 	struct bpf_object	*object;
-	int			 out, in_ether;	/* programs */
+	int			 out, in_ether, out_ether;	/* programs */
 	int			 leases_fd, drops_fd;
 	struct bpf_slot		*slots;
 	struct bpf_state	*state;
 	struct netlink_outer	 outer;		/* where in_ether is */
+	int			 dressed;
+	int			 is_short;	/* out_ether is there too */
+	const char		*why_not;	/* as logged; NULL: it is */
 	uint32_t		 nslots;
 	uint32_t		*unused;	/* a ring: the longest unused first */
 	uint32_t		 first, nunused;
@@ -92,6 +95,7 @@ struct sum {
 
 static struct bpfdev	 devs[TUNNEL_DEV_MAX];
 static int		 leaving;	/* all packets to user space */
+static int		 by_interface;	/* no shortcut */
 
 static int	 attach(struct bpfdev *);
 static int		 ncpus;
@@ -267,6 +271,7 @@ load(struct bpfdev *b, uint32_t max)
 	b->nslots = bpf_map__max_entries(slots);
 	b->out = prog_fd(b, "dstmd_out");
 	b->in_ether = prog_fd(b, "dstmd_in_ether");
+	b->out_ether = prog_fd(b, "dstmd_out_ether");
 	b->leases_fd = map_fd(b, "leases");
 	b->drops_fd = map_fd(b, "drops");
 	b->slots = map_memory(b, "slots", b->nslots * sizeof(*b->slots));
@@ -542,7 +547,7 @@ set_state(struct bpfdev *b, uint32_t ifindex)
 {
 	const struct plane_dev *pd = &b->conf;
 	struct bpf_state *st = b->state;
-	uint32_t flags = st->flags & BPF_STATE_PASS_MISS;
+	uint32_t flags = st->flags & (BPF_STATE_PASS_MISS | BPF_STATE_SHORT);
 
 	if (leaving)
 		flags |= BPF_STATE_LEAVE;
@@ -550,6 +555,7 @@ set_state(struct bpfdev *b, uint32_t ifindex)
 		flags |= BPF_STATE_NODE;
 	if (pd->demand)
 		flags |= BPF_STATE_DEMAND;
+	st->device = ifindex;
 	if (st->ifindex == ifindex && st->flags == flags &&
 	    st->mtu == pd->mtu && st->rate == pd->rate &&
 	    memcmp(st->local, &pd->local, sizeof(st->local)) == 0)
@@ -562,12 +568,105 @@ set_state(struct bpfdev *b, uint32_t ifindex)
 	__atomic_store_n(&st->ifindex, ifindex, __ATOMIC_SEQ_CST);
 }
 
+/*
+ * The shortcut: the outer interface's programs alone, in the packet's way into
+ * the tunnel and out of it. Routes lead there last, and away first; while they
+ * do packets may come in by it, as the kernel may ask for the way back.
+ */
+static void
+short_off(struct bpfdev *b)
+{
+	b->state->flags &= ~(uint32_t)BPF_STATE_SHORT;
+	if (netlink_short_del(b->outer.ifindex) == -1)
+		log_warn("%s: routes of its shortcut", b->conf.ifname);
+	if (netlink_bpf_attach_short(&b->outer, -1) == -1)
+		log_warn("%s: the shortcut's program can not be removed",
+		    b->conf.ifname);
+	b->is_short = 0;
+}
+
+static int
+short_on(struct bpfdev *b)
+{
+	if (!b->is_short && netlink_bpf_attach_short(&b->outer,
+	    b->out_ether) == -1)
+		return (-1);
+	b->is_short = 1;
+	if (netlink_short_set((int)b->state->device, b->outer.ifindex,
+	    b->conf.mtu) == -1)
+		return (-1);
+	b->state->flags |= BPF_STATE_SHORT;
+	return (0);
+}
+
+static const char *
+short_why_not(const struct bpfdev *b)
+{
+	if (by_interface)
+		return ("the configuration says so");
+	/* Routes would outlive what they lead to. */
+	if (!b->pinned)
+		return ("it does not outlive this daemon");
+	return (netlink_short_why_not((int)b->state->device, &b->outer,
+	    b->conf.is_node));
+}
+
+static void
+shortcut(struct bpfdev *b)
+{
+	const char *why;
+	int was_short = b->is_short;
+
+	if (!b->open || b->waits || b->outer.ifindex == 0)
+		return;
+	/* While it is down it has no routes, and comes back. */
+	if ((why = short_why_not(b)) == NULL && short_on(b) == -1 &&
+	    errno != ENETDOWN) {
+		log_warn("%s: routes of its shortcut", b->conf.ifname);
+		why = "it can not be made";
+	}
+	if (why != NULL)
+		short_off(b);
+	if (why == NULL && !was_short)
+		log_info("%s: packets come and go by the outer interface "
+		    "alone", b->conf.ifname);
+	else if (why != NULL && (b->why_not == NULL ||
+	    strcmp(why, b->why_not) != 0))
+		log_info("%s: packets come and go by this interface too: %s",
+		    b->conf.ifname, why);
+	b->why_not = why;
+}
+
+void
+plane_bpf_look(void)
+{
+	size_t i;
+
+	netlink_short_clean();
+	for (i = 0; i < TUNNEL_DEV_MAX; i++)
+		if (devs[i].dressed)
+			shortcut(&devs[i]);
+}
+
+void
+plane_bpf_by_interface(void)
+{
+	by_interface = 1;
+}
+
+static void
+bpf_dressed(uint32_t dev)
+{
+	devs[dev].dressed = 1;
+	shortcut(&devs[dev]);
+}
+
 /* Programs onto the interfaces: 0, or -1 logged, and packets move as in tun. */
 static int
 attach(struct bpfdev *b)
 {
 	const struct plane_dev *pd = &b->conf;
-	int ifindex;
+	int ifindex, others = b->waits;
 
 	b->waits = 0;
 	if ((ifindex = netlink_bpf_attach(pd->ifname, b->out)) == -1) {
@@ -580,6 +679,11 @@ attach(struct bpfdev *b)
 	    netlink_bpf_attach_outer(&pd->local, ifindex, b->in_ether,
 	    &b->outer) == -1)
 		log_warn("no fast path into %s", pd->ifname);
+	/* Theirs has maps that nobody changes any more. */
+	if (others && b->outer.ifindex != 0)
+		short_off(b);
+	if (b->dressed)
+		shortcut(b);
 	if (b->pinned && plane_tun_persist(pd->dev) == -1)
 		log_warn("%s will not outlive this daemon", pd->ifname);
 	return (0);
@@ -588,6 +692,8 @@ attach(struct bpfdev *b)
 static void
 detach(struct bpfdev *b)
 {
+	if (b->outer.ifindex != 0)
+		short_off(b);
 	b->state->ifindex = 0;
 	if (b->outer.ifindex != 0 && netlink_bpf_detach_outer(&b->outer) == -1)
 		log_warn("the fast path's program at interface %d can not be "
@@ -672,7 +778,7 @@ bpf_close(uint32_t dev)
 		memset(b->state, 0, sizeof(*b->state));
 		b->state->version = BPF_LAYOUT;
 	}
-	b->open = 0;
+	b->open = b->dressed = 0;
 	plane_tun.close(dev);
 }
 
@@ -827,5 +933,6 @@ bpf_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
 
 const struct plane	 plane_bpf = {
 	"bpf", bpf_open, bpf_close, bpf_exists, bpf_reopen, bpf_move,
-	bpf_add, bpf_del, bpf_keepalive, bpf_list, bpf_sweep, bpf_left
+	bpf_add, bpf_del, bpf_keepalive, bpf_list, bpf_sweep, bpf_left,
+	bpf_dressed
 };

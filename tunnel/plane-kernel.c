@@ -359,5 +359,5 @@ kernel_list(uint32_t dev, uint32_t slot, uint32_t max, plane_entry_cb on_entry,
 const struct plane	 plane_kernel = {
 	"kernel", kernel_open, kernel_close, kernel_exists, kernel_reopen,
 	kernel_move, kernel_add, kernel_del, kernel_keepalive, kernel_list,
-	NULL, NULL
+	NULL, NULL, NULL
 };

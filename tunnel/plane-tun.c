@@ -716,5 +716,5 @@ plane_tun_stats(struct msglink *l, struct msg *m)
 
 const struct plane	 plane_tun = {
 	"tun", tun_open, tun_close, tun_exists, tun_reopen, tun_move, tun_add,
-	tun_del, tun_keepalive, tun_list, NULL, NULL
+	tun_del, tun_keepalive, tun_list, NULL, NULL, NULL
 };

@@ -376,6 +376,10 @@ struct plane {
 	 */
 	int		(*left)(struct plane_dev *, struct in_addr *v4,
 			    int64_t *until);
+	/*
+	 * The interface has its addresses and routes. NULL where nobody asks.
+	 */
+	void		(*dressed)(uint32_t dev);
 };
 
 extern const struct plane plane_tun;
@@ -427,6 +431,10 @@ int		 plane_bpf_prepare(uint32_t dev, uint32_t max,
 void		 plane_bpf_forget(const char *ifname);
 /* Says what is there of interfaces that were not prepared; after all were. */
 void		 plane_bpf_left_over(void);
+/* All packets pass the interface: no shortcut. */
+void		 plane_bpf_by_interface(void);
+/* What netlink_short_watch watches has changed. */
+void		 plane_bpf_look(void);
 /* 1: the programs carry nothing, all is the tunnel process's. */
 void		 plane_bpf_leave(int);
 int		 plane_bpf_stays(void);		/* each device does: 1 or 0 */

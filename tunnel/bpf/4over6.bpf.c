@@ -35,6 +35,11 @@
 enum { INNER_SOURCE, OUTER_SOURCE, NO_LEASE, MALFORMED, ECN, QUEUE, EXPIRED,
 	MARTIAN, TOO_BIG, RATE, NREASON };
 
+struct ether {
+	__u16	 dst[3], src[3];
+	__u16	 proto;
+};
+
 struct ip4 {
 	__u8	 vihl, tos;
 	__u16	 len, id, frag;
@@ -81,13 +86,16 @@ struct {
 } drops SEC(".maps");
 
 /*
- * What a processor has found out in one tick of the clock (1 to 10 ms), by
- * slot: the next packets of that tick need not ask again.
+ * What a processor has found out in one tick of the clock (1 to 10 ms), of
+ * the lease that was last there: its next packets need not ask again.
  */
 struct moment {
 	__u64	 tick, now;		/* CLOCK_BOOTTIME in ns, of its first */
+	__u32	 v4, slot;
 	__u32	 dst[4], hop[4];	/* the route, where ifindex is not 0 */
-	__u32	 ifindex, mtu, tos, pad;
+	__u32	 ifindex, mtu, tos;
+	__u16	 mac[3];		/* the hop's, where it is known */
+	__u16	 has_mac;
 };
 
 struct {
@@ -119,20 +127,24 @@ swallow(__u32 reason)
 static __always_inline struct bpf_slot *
 lease_of(__u32 v4, struct moment **m)
 {
-	__u32 *i = bpf_map_lookup_elem(&leases, &v4), at;
+	__u32 *i, at = (v4 >> 24 ^ v4 >> 16) % NMOMENTS;
 	__u64 tick = bpf_jiffies64();
 	struct bpf_slot *s;
 
-	if (!i || !(s = bpf_map_lookup_elem(&slots, i)))
-		return (0);
-	at = *i % NMOMENTS;
 	if (!(*m = bpf_map_lookup_elem(&moments, &at)))
 		return (0);
-	if ((*m)->tick != tick) {
-		(*m)->tick = tick;
-		(*m)->now = bpf_ktime_get_boot_ns();
-		(*m)->ifindex = 0;
-	}
+	if ((*m)->tick == tick && (*m)->v4 == v4 &&
+	    (s = bpf_map_lookup_elem(&slots, &(*m)->slot)) &&
+	    *(volatile __u32 *)&s->v4 == v4)
+		return (s);
+	if (!(i = bpf_map_lookup_elem(&leases, &v4)) ||
+	    !(s = bpf_map_lookup_elem(&slots, i)))
+		return (0);
+	(*m)->tick = tick;
+	(*m)->now = bpf_ktime_get_boot_ns();
+	(*m)->v4 = v4;
+	(*m)->slot = *i;
+	(*m)->ifindex = 0;
 	return (*(volatile __u32 *)&s->v4 == v4 ? s : 0);
 }
 
@@ -148,6 +160,12 @@ lease_of(__u32 v4, struct moment **m)
 		*(to) = *p_;						\
 	ok_;								\
 })
+
+static __always_inline int
+same_mac(const __u16 *a, const __u16 *b)
+{
+	return (((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2])) == 0);
+}
 
 static __always_inline int
 same6(const __u32 *a, const __u32 *b)
@@ -268,9 +286,9 @@ count(__u64 *packets, __u64 *bytes, __u32 segs, __u32 len)
 
 /* ipv4_is_demand */
 static __always_inline int
-is_demand(struct __sk_buff *skb, const struct ip4 *ip)
+is_demand(struct __sk_buff *skb, __u32 at, const struct ip4 *ip)
 {
-	__u32 l4 = (ip->vihl & 15) * 4;
+	__u32 l4 = at + (ip->vihl & 15) * 4;
 	__u8 v;
 
 	if (bpf_ntohl(ip->dst) >> 24 >= 224 || (ip->frag & bpf_htons(0x1fff)))
@@ -282,13 +300,18 @@ is_demand(struct __sk_buff *skb, const struct ip4 *ip)
 	return (1);
 }
 
-/* How the outer packet goes: 1, or 0 it is not known here. */
+/*
+ * How the outer packet goes: 1, or 0 it is not known here. With flags of 0
+ * the hop's link address is in the kernel's table.
+ */
 static __always_inline int
-route(struct __sk_buff *skb, struct moment *m, const struct ip6 *out, __u8 tos)
+route(struct __sk_buff *skb, struct moment *m, const struct ip6 *out, __u8 tos,
+    __u32 flags)
 {
 	struct bpf_fib_lookup fib = {};
 
-	if (m->ifindex != 0 && m->tos == tos && same6(m->dst, out->dst))
+	if (m->ifindex != 0 && m->tos == tos && same6(m->dst, out->dst) &&
+	    (flags != 0 || m->has_mac))
 		return (1);
 	fib.family = AF_INET6;
 	fib.ifindex = LO;
@@ -297,14 +320,100 @@ route(struct __sk_buff *skb, struct moment *m, const struct ip6 *out, __u8 tos)
 	fib.flowinfo = out->flow & bpf_htonl(0x0fffffff);
 	__builtin_memcpy(fib.ipv6_src, out->src, sizeof(out->src));
 	__builtin_memcpy(fib.ipv6_dst, out->dst, sizeof(out->dst));
-	if (bpf_fib_lookup(skb, &fib, sizeof(fib), SKIP_NEIGH) != 0)
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), flags) != 0)
 		return (0);
 	m->ifindex = fib.ifindex;
 	m->mtu = fib.mtu_result;
 	m->tos = tos;
+	m->has_mac = flags == 0;
+	__builtin_memcpy(m->mac, fib.dmac, sizeof(m->mac));
 	__builtin_memcpy(m->dst, out->dst, sizeof(m->dst));
 	__builtin_memcpy(m->hop, fib.ipv6_dst, sizeof(m->hop));
 	return (1);
+}
+
+/* A packet into the tunnel. */
+struct job {
+	struct bpf_slot	*s;
+	struct moment	*m;
+	struct ip4	 ip;
+	struct ip6	 out;
+	__u32		 len, segs, hdr;	/* see measure */
+};
+
+/*
+ * The IPv4 packet at `at': TC_ACT_OK and what becomes of it, or TC_ACT_UNSPEC
+ * user space decides, or what is to be returned.
+ */
+static __always_inline int
+plan(struct __sk_buff *skb, __u32 at, struct bpf_state *st, struct job *j)
+{
+	__u64 now;
+	__u32 v4;
+
+	j->len = skb->len - at;
+	if (st->ifindex == 0 || (st->flags & BPF_STATE_LEAVE) ||
+	    (st->local[0] | st->local[1] |
+	    st->local[2] | st->local[3]) == 0 ||
+	    skb->protocol != bpf_htons(PROTO_IPV4) ||
+	    !LOAD(skb, at, &j->ip) ||
+	    !measure(skb, at, &j->ip, j->len, &j->segs, &j->hdr))
+		return (TC_ACT_UNSPEC);
+	v4 = st->flags & BPF_STATE_NODE ? j->ip.src : j->ip.dst;
+	if (!(j->s = lease_of(v4, &j->m))) {
+		if (st->flags & (BPF_STATE_PASS_MISS | BPF_STATE_DEMAND))
+			return (TC_ACT_UNSPEC);
+		return (swallow(st->flags & BPF_STATE_NODE ? INNER_SOURCE :
+		    NO_LEASE));
+	}
+	if (expired(j->s, j->m))
+		return (swallow(EXPIRED));
+	if (martian(j->ip.src) || martian(j->ip.dst))
+		return (swallow(MARTIAN));
+	if (st->flags & BPF_STATE_DEMAND) {
+		now = bpf_ktime_get_boot_ns();
+		if (now - st->used > SECOND && is_demand(skb, at, &j->ip)) {
+			/* At the outer interface it is not seen yet. */
+			if (at == 0)
+				st->used = now;
+			return (TC_ACT_UNSPEC);
+		}
+	}
+	__builtin_memcpy(j->out.src, st->local, sizeof(j->out.src));
+	__builtin_memcpy(j->out.dst, j->s->v6, sizeof(j->out.dst));
+	j->out.flow = bpf_htonl(6U << 28 | (__u32)j->ip.tos << 20 |
+	    (bpf_get_hash_recalc(skb) & 0xfffff));
+	j->out.len = j->len > 0xffff ? 0 : bpf_htons((__u16)j->len);
+	j->out.next = NEXT_IPV4;
+	j->out.hops = HOPS;
+	/* It is another lease's by now: as if it had come too late. */
+	if (*(volatile __u32 *)&j->s->v4 != v4)
+		return (swallow(NO_LEASE));
+	return (TC_ACT_OK);
+}
+
+static __always_inline int
+fits(const struct __sk_buff *skb, const struct job *j)
+{
+	__u32 size = skb->gso_size ? j->hdr + skb->gso_size : j->len;
+
+	return (size + OUTER <= j->m->mtu);
+}
+
+static __always_inline int
+make_room(struct __sk_buff *skb, __u32 at, const struct bpf_state *st,
+    const struct job *j)
+{
+	clamp_mss(skb, at, &j->ip, st->mtu);
+	return (bpf_skb_adjust_room(skb, OUTER, BPF_ADJ_ROOM_MAC,
+	    BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 | BPF_F_ADJ_ROOM_FIXED_GSO));
+}
+
+static __always_inline void
+count_out(const struct job *j)
+{
+	count(&j->s->out_packets, &j->s->out_bytes, j->segs,
+	    j->len + (j->segs - 1) * j->hdr);
 }
 
 /* Egress of the TUN device: packets without a link header. */
@@ -312,76 +421,107 @@ SEC("tc")
 int
 dstmd_out(struct __sk_buff *skb)
 {
-	__u32 zero = 0, segs, hdr, size, len = skb->len;
 	struct bpf_redir_neigh nh = {};
 	struct bpf_state *st;
-	struct bpf_slot *s;
-	struct moment *m;
-	struct ip6 out = {}, *to;
-	struct ip4 ip;
-	__u64 now;
-	__u32 v4;
+	struct job j = {};
+	struct ip6 *to;
+	__u32 zero = 0;
+	int r;
 
-	st = bpf_map_lookup_elem(&state, &zero);
-	if (!st || st->ifindex == 0 || (st->flags & BPF_STATE_LEAVE) ||
-	    (st->local[0] | st->local[1] |
-	    st->local[2] | st->local[3]) == 0 ||
-	    skb->protocol != bpf_htons(PROTO_IPV4) ||
-	    !LOAD(skb, 0, &ip) ||
-	    !measure(skb, 0, &ip, len, &segs, &hdr))
+	if (!(st = bpf_map_lookup_elem(&state, &zero)))
 		return (TC_ACT_UNSPEC);
-	v4 = st->flags & BPF_STATE_NODE ? ip.src : ip.dst;
-	if (!(s = lease_of(v4, &m))) {
-		if (st->flags & (BPF_STATE_PASS_MISS | BPF_STATE_DEMAND))
-			return (TC_ACT_UNSPEC);
-		return (swallow(st->flags & BPF_STATE_NODE ? INNER_SOURCE :
-		    NO_LEASE));
-	}
-	if (expired(s, m))
-		return (swallow(EXPIRED));
-	if (martian(ip.src) || martian(ip.dst))
-		return (swallow(MARTIAN));
-	if (!in_time(&s->out_busy, st, len + (segs - 1) * hdr))
+	if ((r = plan(skb, 0, st, &j)) != TC_ACT_OK)
+		return (r);
+	if (!route(skb, j.m, &j.out, j.ip.tos, SKIP_NEIGH) || !fits(skb, &j))
+		return (TC_ACT_UNSPEC);
+	if (!in_time(&j.s->out_busy, st, j.len + (j.segs - 1) * j.hdr))
 		return (swallow(RATE));
-	if (st->flags & BPF_STATE_DEMAND) {
-		now = bpf_ktime_get_boot_ns();
-		if (now - st->used > SECOND && is_demand(skb, &ip)) {
-			st->used = now;
-			return (TC_ACT_UNSPEC);
-		}
-	}
-	__builtin_memcpy(out.src, st->local, sizeof(out.src));
-	__builtin_memcpy(out.dst, s->v6, sizeof(out.dst));
-	out.flow = bpf_htonl(6U << 28 | (__u32)ip.tos << 20 |
-	    (bpf_get_hash_recalc(skb) & 0xfffff));
-	/* It is another lease's by now: as if it had come too late. */
-	if (*(volatile __u32 *)&s->v4 != v4)
-		return (swallow(NO_LEASE));
-
-	if (!route(skb, m, &out, ip.tos))
+	if (make_room(skb, 0, st, &j) != 0)
 		return (TC_ACT_UNSPEC);
-	size = skb->gso_size ? hdr + skb->gso_size : len;
-	if (size + OUTER > m->mtu)
-		return (TC_ACT_UNSPEC);
-
-	clamp_mss(skb, 0, &ip, st->mtu);
-	if (bpf_skb_adjust_room(skb, OUTER, BPF_ADJ_ROOM_MAC,
-	    BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 | BPF_F_ADJ_ROOM_FIXED_GSO) != 0)
-		return (TC_ACT_UNSPEC);
-	out.len = len > 0xffff ? 0 : bpf_htons((__u16)len);
-	out.next = NEXT_IPV4;
-	out.hops = HOPS;
 	/* bpf_redirect_neigh wants a link header to replace. */
 	if (bpf_skb_change_head(skb, ETH_LEN, 0) != 0)
 		return (swallow(QUEUE));
 	to = (void *)(long)skb->data + ETH_LEN;
 	if ((void *)(to + 1) > (void *)(long)skb->data_end)
 		return (swallow(QUEUE));
-	*to = out;
-	count(&s->out_packets, &s->out_bytes, segs, len + (segs - 1) * hdr);
+	*to = j.out;
+	count_out(&j);
 	nh.nh_family = AF_INET6;
-	__builtin_memcpy(nh.ipv6_nh, m->hop, sizeof(nh.ipv6_nh));
-	return (bpf_redirect_neigh(m->ifindex, &nh, sizeof(nh), 0));
+	__builtin_memcpy(nh.ipv6_nh, j.m->hop, sizeof(nh.ipv6_nh));
+	return (bpf_redirect_neigh(j.m->ifindex, &nh, sizeof(nh), 0));
+}
+
+/*
+ * Once a second of each lease the hop is asked for in the long way, whose use
+ * of its link address makes the kernel test it (RFC 4861, 7.3). 1: now.
+ */
+static __always_inline int
+asks(const struct job *j)
+{
+	__u32 now = (__u32)(j->m->now / SECOND);
+
+	if (j->s->asked == now)
+		return (0);
+	j->s->asked = now;
+	return (1);
+}
+
+/*
+ * What was routed there has the interface's own link address as the hop's. A
+ * lease's packets are the tunnel's in any case, to groups too.
+ */
+static __always_inline int
+is_ours(struct __sk_buff *skb, const struct bpf_state *st,
+    const struct ether *eth)
+{
+	struct moment *m;
+	struct ip4 ip;
+
+	return (same_mac(eth->dst, eth->src) || (LOAD(skb, ETH_LEN, &ip) &&
+	    lease_of(st->flags & BPF_STATE_NODE ? ip.src : ip.dst, &m) != 0));
+}
+
+/*
+ * The shortcut: egress of the outer interface. What is ours goes out in its
+ * very frame; what is not common goes the long way by the TUN device, as ever.
+ */
+SEC("tc")
+int
+dstmd_out_ether(struct __sk_buff *skb)
+{
+	struct bpf_state *st;
+	struct job j = {};
+	struct ether eth, *e;
+	struct ip6 *to;
+	__u32 zero = 0;
+	int r;
+
+	st = bpf_map_lookup_elem(&state, &zero);
+	if (!st || st->device == 0 || skb->vlan_present ||
+	    skb->protocol != bpf_htons(PROTO_IPV4) ||
+	    !LOAD(skb, 0, &eth) || !is_ours(skb, st, &eth))
+		return (TC_ACT_UNSPEC);
+	if (eth.proto != bpf_htons(PROTO_IPV4) ||
+	    (r = plan(skb, ETH_LEN, st, &j)) == TC_ACT_UNSPEC)
+		return (bpf_redirect(st->device, 0));
+	if (r != TC_ACT_OK)
+		return (r);
+	if (asks(&j) || !route(skb, j.m, &j.out, j.ip.tos, 0) ||
+	    j.m->ifindex != skb->ifindex || !fits(skb, &j))
+		return (bpf_redirect(st->device, 0));
+	if (!in_time(&j.s->out_busy, st, j.len + (j.segs - 1) * j.hdr))
+		return (swallow(RATE));
+	if (make_room(skb, ETH_LEN, st, &j) != 0)
+		return (swallow(QUEUE));
+	e = (void *)(long)skb->data;
+	to = (void *)(e + 1);
+	if ((void *)(to + 1) > (void *)(long)skb->data_end)
+		return (swallow(QUEUE));
+	__builtin_memcpy(e->dst, j.m->mac, sizeof(e->dst));
+	e->proto = bpf_htons(PROTO_IPV6);
+	*to = j.out;
+	count_out(&j);
+	return (TC_ACT_OK);
 }
 
 /* RFC 6040, 4.2: the inner TOS to be, or -1 it must be dropped. */
@@ -410,6 +550,7 @@ dstmd_in_ether(struct __sk_buff *skb)
 	struct bpf_state *st;
 	struct bpf_slot *s;
 	struct moment *m;
+	struct ether *e;
 	struct ip6 out;
 	struct ip4 ip;
 	__u16 old, new;
@@ -417,9 +558,15 @@ dstmd_in_ether(struct __sk_buff *skb)
 	int tos;
 
 	st = bpf_map_lookup_elem(&state, &zero);
-	if (!st || st->ifindex == 0 || (st->flags & BPF_STATE_LEAVE) ||
-	    skb->pkt_type != 0 ||
-	    skb->vlan_present || skb->protocol != bpf_htons(PROTO_IPV6) ||
+	if (!st || st->ifindex == 0 || skb->pkt_type != 0 || skb->vlan_present)
+		return (TC_ACT_UNSPEC);
+	/* The host can not tell it from what was in the tunnel. */
+	if (skb->protocol == bpf_htons(PROTO_IPV4) &&
+	    (st->flags & BPF_STATE_SHORT))
+		return (drop(st->flags & BPF_STATE_NODE ? OUTER_SOURCE :
+		    INNER_SOURCE));
+	if ((st->flags & BPF_STATE_LEAVE) ||
+	    skb->protocol != bpf_htons(PROTO_IPV6) ||
 	    !LOAD(skb, l2, &out) ||
 	    out.next != NEXT_IPV4 || !same6(out.dst, st->local) ||
 	    !LOAD(skb, l2 + OUTER, &ip))
@@ -460,7 +607,13 @@ dstmd_in_ether(struct __sk_buff *skb)
 		return (TC_ACT_UNSPEC);
 	count(&s->in_packets, &s->in_bytes, segs, len + (segs - 1) * hdr);
 	bpf_set_hash_invalid(skb);
-	return (bpf_redirect(st->ifindex, BPF_F_INGRESS));
+	if ((st->flags & BPF_STATE_SHORT) == 0)
+		return (bpf_redirect(st->ifindex, BPF_F_INGRESS));
+	e = (void *)(long)skb->data;
+	if ((void *)(e + 1) > (void *)(long)skb->data_end)
+		return (drop(QUEUE));
+	e->proto = bpf_htons(PROTO_IPV4);
+	return (TC_ACT_OK);
 }
 
 /*

@@ -11,7 +11,7 @@
  * To be raised with every change of what maps mean, here or in the programs:
  * those of a daemon before are taken over only where it is the same.
  */
-#define BPF_LAYOUT	3
+#define BPF_LAYOUT	4
 
 /*
  * One lease. v6 never changes while v4 is set: another address is another
@@ -19,7 +19,7 @@
  */
 struct bpf_slot {
 	__u32	 v4;		/* 0: nobody's */
-	__u32	 pad;
+	__u32	 asked;		/* s: its next hop's link address, last */
 	__u32	 v6[4];
 	__u64	 expires;	/* 0: never */
 	__u64	 in_packets, in_bytes, out_packets, out_bytes;
@@ -30,6 +30,7 @@ struct bpf_slot {
 #define BPF_STATE_PASS_MISS	2	/* no lease: user space decides */
 #define BPF_STATE_DEMAND	4	/* it wants to see use */
 #define BPF_STATE_LEAVE		8	/* all packets are user space's */
+#define BPF_STATE_SHORT		16	/* in by the outer interface */
 
 struct bpf_state {
 	__u32	 version;	/* BPF_LAYOUT */
@@ -38,7 +39,7 @@ struct bpf_state {
 	__u32	 mtu;		/* inner */
 	__u32	 tep4;		/* its echo replies are user space's; 0: none */
 	__u32	 local[4];
-	__u32	 pad;
+	__u32	 device;	/* ifindex, also while that is 0 for a moment */
 	__u64	 used;		/* when user space was shown a packet */
 	__u64	 rate;		/* bits/s of a lease, each way; 0: no limit */
 };
