@@ -21,6 +21,9 @@
  *		4over6 by hand: UDP in IPv4 in IPv6. The inner or outer source
  *		counts up from the given one, a thousand of them. Says packets.
  *
+ * TCP is written by the megabyte: by 128 kB, of which two large segments leave a
+ * rest that depends on the MTU, another MTU alone costs a third.
+ *
  * A sender that was not on a processor for a while leaves out what it was late
  * with: a burst would measure queues.
  */
@@ -31,6 +34,7 @@
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
+#include <netinet/tcp.h>
 #include <netinet/udp.h>
 
 #include <arpa/inet.h>
@@ -49,12 +53,14 @@
 #define BATCH		32
 #define FLOWS_MAX	16
 #define PACKET_MAX	65535
-#define POUR		(128 << 10)	/* octets of a write or read */
+#define POUR		(1 << 20)	/* octets of a write or read */
+#define CONGESTION	"cubic"		/* others may pace, by their own model */
 #define HEADERS		((int)(sizeof(struct ip) + sizeof(struct udphdr)))
 #define TICK_NS		500000		/* of a paced sender */
 #define LATE_NS		2000000		/* more than this is left out */
 #define FORGED		1000		/* different sources */
 #define FIRST_NS	10000000000LL	/* a receiver waits for the first */
+#define READ_NS		50000		/* a spinning reader's period */
 #define QUIET_NS	500000000	/* and for another one */
 
 static int64_t
@@ -199,11 +205,15 @@ cmd_recv(char *argv[])
 struct flows {
 	struct pollfd	 fds[FLOWS_MAX];	/* those that have ended: -1 */
 	int		 n, left, spin;
+	int64_t		 period, next;		/* ns; 0: no period */
 };
 
 static void
 flows_wait(struct flows *f)
 {
+	while (f->period != 0 && now_ns() < f->next)
+		;
+	f->next = now_ns() + f->period;
 	if (!f->spin && poll(f->fds, (nfds_t)f->n, 10000) == -1 &&
 	    errno != EINTR)
 		err(1, "poll");
@@ -241,6 +251,7 @@ cmd_sink(char *argv[])
 
 	address4(&sin, NULL, argv[1]);
 	n = (int)number(argv[2], FLOWS_MAX);
+	f.period = f.spin ? READ_NS : 0;
 	if ((s = socket(AF_INET, SOCK_STREAM, 0)) == -1 ||
 	    setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1 ||
 	    setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) == -1 ||
@@ -284,8 +295,12 @@ cmd_pour(char *argv[])
 	address4(&sin, argv[1], argv[2]);
 	n = (int)number(argv[4], FLOWS_MAX);
 	while (f.n < n) {
-		if ((s = socket(AF_INET, SOCK_STREAM, 0)) == -1 ||
-		    connect(s, (struct sockaddr *)&sin, sizeof(sin)) == -1)
+		if ((s = socket(AF_INET, SOCK_STREAM, 0)) == -1)
+			err(1, "socket");
+		/* Where there is none, the host's own it is. */
+		(void)setsockopt(s, IPPROTO_TCP, TCP_CONGESTION, CONGESTION,
+		    sizeof(CONGESTION) - 1);
+		if (connect(s, (struct sockaddr *)&sin, sizeof(sin)) == -1)
 			err(1, "connect");
 		flow_add(&f, s, POLLOUT);
 	}

@@ -78,7 +78,7 @@ class Chain:
             self.on(h, 'sh', '-c', todo)
 
     def wire(self):
-        """Octets and packets that core has received."""
+        """Octets and packets that the switch has received."""
         out = self.on('core', 'sh', '-c', 'cd /sys/class/net; for i in tep node; '
                       'do cat $i/statistics/rx_bytes '
                       '$i/statistics/rx_packets; done')

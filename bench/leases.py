@@ -127,7 +127,7 @@ def forged(c, kind, src6, dst6, src4, dst4, host, count):
                         'grep ^Udp: /proc/net/snmp').split()
         return int(with_udp[len(with_udp) // 2 + 2])     # NoPorts
     before, old = counted(), arrived()
-    sent = int(c.on('node' if host == 'tep' else 'core', c.blast, 'forge',
+    sent = int(c.on('node' if host == 'tep' else 'tep', c.blast, 'forge',
                     kind, src6, dst6, src4, dst4, str(count), '50000',
                     timeout=300).strip() or 0)
     wait(lambda: counted() - before >= sent, 5)

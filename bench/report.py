@@ -16,6 +16,8 @@ FULL = {'plain': 'plain IPv4', 'vxlan': 'VXLAN (kernel)',
 
 
 def full(name):
+    if name == 'interface':
+        return 'bpf interface'
     return 'plane ' + name if name in ours else FULL.get(name, name)
 
 
