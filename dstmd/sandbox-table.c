@@ -378,6 +378,7 @@ static const struct sandbox_row priv_rows[] = {
 	ALLOW_IF(bpf, IS(0, BPF_MAP_LOOKUP_ELEM)),
 	ALLOW_IF(bpf, IS(0, BPF_MAP_UPDATE_ELEM)),
 	ALLOW_IF(bpf, IS(0, BPF_MAP_DELETE_ELEM)),
+	ALLOW_IF(bpf, IS(0, BPF_LINK_CREATE)),
 
 	/* children: fork without sharing, no threads, no name spaces */
 	ALLOW(fork),

@@ -43,6 +43,8 @@
 #define CPUS_MAX	1024
 #define PROBE_SIZE	(14 + OUTER_OVERHEAD + 60)
 #define MS		1000000		/* ns */
+#define TCX_INGRESS	46		/* enum bpf_attach_type, Linux 6.6 */
+#define TCX_EGRESS	47
 #define STARTS_S	10		/* a daemon has its interface then */
 
 extern const uint8_t	 plane_bpf_object[], plane_bpf_object_end[];
@@ -78,6 +80,7 @@ struct bpfdev {
 	struct netlink_outer	 outer;		/* where in_ether is */
 	int			 dressed;
 	int			 is_short;	/* out_ether is there too */
+	int			 first_in, first_out;	/* links; -1: none */
 	const char		*why_not;	/* as logged; NULL: it is */
 	uint32_t		 nslots;
 	uint32_t		*unused;	/* a ring: the longest unused first */
@@ -569,6 +572,32 @@ set_state(struct bpfdev *b, uint32_t ifindex)
 }
 
 /*
+ * The same programs once more, before all others and for less time a packet,
+ * while this daemon lives. What they leave goes on to the others.
+ */
+static void
+links_make(struct bpfdev *b)
+{
+	b->first_in = bpf_link_create(b->in_ether, b->outer.ifindex,
+	    TCX_INGRESS, NULL);
+	b->first_out = bpf_link_create(b->out_ether, b->outer.ifindex,
+	    TCX_EGRESS, NULL);
+	if (b->first_in < 0 || b->first_out < 0)
+		log_debug("%s: no links (Linux 6.6 has them): %s",
+		    b->conf.ifname, strerror(errno));
+}
+
+static void
+links_end(struct bpfdev *b)
+{
+	if (b->first_in >= 0)
+		close(b->first_in);
+	if (b->first_out >= 0)
+		close(b->first_out);
+	b->first_in = b->first_out = -1;
+}
+
+/*
  * The shortcut: the outer interface's programs alone, in the packet's way into
  * the tunnel and out of it. Routes lead there last, and away first; while they
  * do packets may come in by it, as the kernel may ask for the way back.
@@ -579,6 +608,8 @@ short_off(struct bpfdev *b)
 	b->state->flags &= ~(uint32_t)BPF_STATE_SHORT;
 	if (netlink_short_del(b->outer.ifindex) == -1)
 		log_warn("%s: routes of its shortcut", b->conf.ifname);
+	if (b->is_short)
+		links_end(b);
 	if (netlink_bpf_attach_short(&b->outer, -1) == -1)
 		log_warn("%s: the shortcut's program can not be removed",
 		    b->conf.ifname);
@@ -588,10 +619,12 @@ short_off(struct bpfdev *b)
 static int
 short_on(struct bpfdev *b)
 {
-	if (!b->is_short && netlink_bpf_attach_short(&b->outer,
-	    b->out_ether) == -1)
-		return (-1);
-	b->is_short = 1;
+	if (!b->is_short) {
+		if (netlink_bpf_attach_short(&b->outer, b->out_ether) == -1)
+			return (-1);
+		links_make(b);
+		b->is_short = 1;
+	}
 	if (netlink_short_set((int)b->state->device, b->outer.ifindex,
 	    b->conf.mtu) == -1)
 		return (-1);

@@ -341,9 +341,16 @@ struct job {
 	__u32		 len, segs, hdr;	/* see measure */
 };
 
+/* At the outer interface: the TUN device's program, which does it. */
+static __always_inline int
+lose(__u32 at, __u32 reason)
+{
+	return (at == 0 ? swallow(reason) : TC_ACT_UNSPEC);
+}
+
 /*
  * The IPv4 packet at `at': TC_ACT_OK and what becomes of it, or TC_ACT_UNSPEC
- * user space decides, or what is to be returned.
+ * who comes next decides, or what is to be returned.
  */
 static __always_inline int
 plan(struct __sk_buff *skb, __u32 at, struct bpf_state *st, struct job *j)
@@ -363,13 +370,13 @@ plan(struct __sk_buff *skb, __u32 at, struct bpf_state *st, struct job *j)
 	if (!(j->s = lease_of(v4, &j->m))) {
 		if (st->flags & (BPF_STATE_PASS_MISS | BPF_STATE_DEMAND))
 			return (TC_ACT_UNSPEC);
-		return (swallow(st->flags & BPF_STATE_NODE ? INNER_SOURCE :
+		return (lose(at, st->flags & BPF_STATE_NODE ? INNER_SOURCE :
 		    NO_LEASE));
 	}
 	if (expired(j->s, j->m))
-		return (swallow(EXPIRED));
+		return (lose(at, EXPIRED));
 	if (martian(j->ip.src) || martian(j->ip.dst))
-		return (swallow(MARTIAN));
+		return (lose(at, MARTIAN));
 	if (st->flags & BPF_STATE_DEMAND) {
 		now = bpf_ktime_get_boot_ns();
 		if (now - st->used > SECOND && is_demand(skb, at, &j->ip)) {
@@ -388,7 +395,7 @@ plan(struct __sk_buff *skb, __u32 at, struct bpf_state *st, struct job *j)
 	j->out.hops = HOPS;
 	/* It is another lease's by now: as if it had come too late. */
 	if (*(volatile __u32 *)&j->s->v4 != v4)
-		return (swallow(NO_LEASE));
+		return (lose(at, NO_LEASE));
 	return (TC_ACT_OK);
 }
 
@@ -494,7 +501,6 @@ dstmd_out_ether(struct __sk_buff *skb)
 	struct ether eth, *e;
 	struct ip6 *to;
 	__u32 zero = 0;
-	int r;
 
 	st = bpf_map_lookup_elem(&state, &zero);
 	if (!st || st->device == 0 || skb->vlan_present ||
@@ -502,21 +508,17 @@ dstmd_out_ether(struct __sk_buff *skb)
 	    !LOAD(skb, 0, &eth) || !is_ours(skb, st, &eth))
 		return (TC_ACT_UNSPEC);
 	if (eth.proto != bpf_htons(PROTO_IPV4) ||
-	    (r = plan(skb, ETH_LEN, st, &j)) == TC_ACT_UNSPEC)
+	    plan(skb, ETH_LEN, st, &j) != TC_ACT_OK || asks(&j) ||
+	    !route(skb, j.m, &j.out, j.ip.tos, 0) ||
+	    j.m->ifindex != skb->ifindex || !fits(skb, &j) ||
+	    !in_time(&j.s->out_busy, st, j.len + (j.segs - 1) * j.hdr))
 		return (bpf_redirect(st->device, 0));
-	if (r != TC_ACT_OK)
-		return (r);
-	if (asks(&j) || !route(skb, j.m, &j.out, j.ip.tos, 0) ||
-	    j.m->ifindex != skb->ifindex || !fits(skb, &j))
-		return (bpf_redirect(st->device, 0));
-	if (!in_time(&j.s->out_busy, st, j.len + (j.segs - 1) * j.hdr))
-		return (swallow(RATE));
 	if (make_room(skb, ETH_LEN, st, &j) != 0)
-		return (swallow(QUEUE));
+		return (drop(QUEUE));
 	e = (void *)(long)skb->data;
 	to = (void *)(e + 1);
 	if ((void *)(to + 1) > (void *)(long)skb->data_end)
-		return (swallow(QUEUE));
+		return (drop(QUEUE));
 	__builtin_memcpy(e->dst, j.m->mac, sizeof(e->dst));
 	e->proto = bpf_htons(PROTO_IPV6);
 	*to = j.out;
