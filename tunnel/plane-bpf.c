@@ -393,7 +393,7 @@ left_over(const char *ifname, time_t made)
 	} else if (netlink_bpf_attached(ifname) != -1 && !is_read(ifname))
 		log_warnx("interface %s is of a dstmd before, and not in this "
 		    "configuration: it carries packets until its leases end; "
-		    "\"ip link del %s\" removes it", ifname, ifname);
+		    "dstmd(8) says how it is removed", ifname);
 }
 
 void

@@ -19,7 +19,7 @@ check "the TEP starts" start tep
 needs_bpf tep
 
 # All that the network sees of IPv4 in the whole test, at both ends.
-ip netns exec "$NS-core" tcpdump -ni any -U -w "$T/plain.pcap" \
+ip netns exec "$NS-core" tcpdump -ni any -Q in -U -w "$T/plain.pcap" \
     'ip and not net 127.0.0.0/8' 2>"$T/tcpdump.log" &
 PIDS="$PIDS $!"
 watched=$!
@@ -95,6 +95,22 @@ on node1 ping -b -q -c 2 -i 0.01 -W 1 -I "$a" 255.255.255.255 \
 check "what goes to a group too" \
     test "$(drops node1 martian)" -eq $((was + 4))
 
+# Who is on the network can not pass for a node, nor for the TEP.
+plain() {
+	on core ip neigh replace "$3" dev "to-$1" nud permanent \
+	    lladdr "$(on "$1" cat /sys/class/net/eth0/address)"
+	on core ip addr add "$2/32" dev lo
+	on core ip route add "$3" dev "to-$1"
+	was=$(drops "$1" "$4")
+	refuse "plain IPv4 from the network is not taken: $1" \
+	    on core ping -q -c 3 -i 0.01 -W 1 -I "$2" "$3"
+	check "and counted" test "$(drops "$1" "$4")" -eq $((was + 3))
+	on core ip route del "$3" dev "to-$1"
+	on core ip addr del "$2/32" dev lo
+}
+plain tep "$a" "$web4" inner_source
+plain node1 "$web4" "$a" outer_source
+
 # The way by the interface, while there is a reason, and back.
 reason() {
 	check "$1, $2: its packets pass the interface" wait_for 5 by_tunnel "$1"
@@ -142,6 +158,17 @@ on core ip link set dev to-node1 address 02:00:00:00:be:ef
 check "another hop's link address is found" wait_for 60 fetch node1 1
 on core ip link set dev to-node1 address "$mac"
 check "and the first again" wait_for 60 fetch node1 1
+
+# And the outer interface's own: the kernel forgets the gateway's.
+for h in tep node1; do
+	mac=$(on "$h" cat /sys/class/net/eth0/address)
+	on "$h" ip link set dev eth0 address 02:00:00:00:ca:fe
+	check "$h has another link address: it works" \
+	    wait_for 60 fetch node1 1
+	check "$h: by the outer interface" by_outer "$h"
+	on "$h" ip link set dev eth0 address "$mac"
+	check "$h has its first one again: it works" wait_for 60 fetch node1 1
+done
 
 # A killed daemon leaves them, and one that shall not have them removes them.
 stop tep KILL
