@@ -235,8 +235,12 @@ watch_interfaces(const struct conf *conf)
 	struct event *ev;
 	int fd;
 
-	if (conf->plane_interface ||
-	    (fd = netlink_short_watch()) == -1) {
+	if (conf->plane_interface) {
+		plane_bpf_by_interface();
+		return;
+	}
+	if ((fd = netlink_short_watch()) == -1) {
+		log_warn("changes of interfaces are not seen");
 		plane_bpf_by_interface();
 		return;
 	}

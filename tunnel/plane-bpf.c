@@ -636,7 +636,7 @@ static const char *
 short_why_not(const struct bpfdev *b)
 {
 	if (by_interface)
-		return ("the configuration says so");
+		return ("no shortcut is wanted");
 	/* Routes would outlive what they lead to. */
 	if (!b->pinned)
 		return ("it does not outlive this daemon");

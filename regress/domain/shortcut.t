@@ -78,6 +78,24 @@ check "and to it" on node1 iperf3 -c "$web4" -t 1 -R
 check "the interface has seen few of it too" \
     test $(($(count tep) - before_tep)) -lt 200
 
+# What is too big, for the tunnel and for a narrower path behind it.
+too_big() {
+	on web ping -M do -s "$1" -c 3 -i 0.2 -W 1 "$a" 2>&1 |
+	    grep -Eq "mtu ?= ?$2"
+}
+check "too big: the sender is told the tunnel's MTU" \
+    wait_for 5 too_big 1472 1460
+check "it comes in fragments where it may" \
+    on web ping -M dont -s 4000 -c 3 -i 0.05 -W 1 "$a"
+on core ip link set dev to-node1 mtu 1400
+on node1 ip link set dev eth0 mtu 1400
+check "too big for the path: the sender is told its MTU" \
+    wait_for 10 too_big 1400 1360
+check "it comes in fragments there too" \
+    wait_for 5 on web ping -M dont -s 4000 -c 3 -i 0.05 -W 1 "$a"
+on core ip link set dev to-node1 mtu 1500
+on node1 ip link set dev eth0 mtu 1500
+
 # Sources that are nobody's, and groups.
 drops() {
 	ctl "$1" -j show tunnels |
