@@ -118,7 +118,7 @@ ipv4_is_demand(const uint8_t *p, size_t len)
 		return (0);
 	if (get16(p + 6) & IPV4_OFFSET)	/* its first fragment was judged */
 		return (0);
-	if (p[9] == IPPROTO_TCP && len >= header + TCP_HEADER)
+	if (p[9] == IPPROTO_TCP && len > header + 13)
 		return ((p[header + 13] & TCP_RST) == 0);
 	if (p[9] == IPPROTO_ICMP && len > header)
 		return (!icmp_answers(p[header]));

@@ -82,6 +82,8 @@ test_demand(void **state)
 	assert_int_equal(ipv4_is_demand(p, len), 1);
 	p[33] = 0x14;			/* RST, ACK */
 	assert_int_equal(ipv4_is_demand(p, len), 0);
+	assert_int_equal(ipv4_is_demand(p, 34), 0);
+	assert_int_equal(ipv4_is_demand(p, 33), 1);
 	p[7] = 1;			/* a later fragment has no header */
 	assert_int_equal(ipv4_is_demand(p, len), 0);
 	p[6] = 0x20;			/* the first has */
