@@ -80,7 +80,7 @@ check "the interface has seen few of it too" \
 
 # What is too big, for the tunnel and for a narrower path behind it.
 too_big() {
-	on web ping -M do -s "$1" -c 3 -i 0.2 -W 1 "$a" 2>&1 |
+	on web ping -M "do" -s "$1" -c 3 -i 0.2 -W 1 "$a" 2>&1 |
 	    grep -Eq "mtu ?= ?$2"
 }
 check "too big: the sender is told the tunnel's MTU" \
