@@ -165,7 +165,10 @@ tunnel_one(uint32_t call, int is_node)
 		(void)netlink_short_set(7, 8, 1460);
 		break;
 	case SHORT_DEL:
-		(void)netlink_short_del(8);
+		memset(&outer, 0, sizeof(outer));
+		outer.ifindex = 8;
+		(void)netlink_short_del(&outer);
+		(void)netlink_outer_moved(&outer, &v6);
 		break;
 	}
 }

@@ -63,7 +63,7 @@ int
 netlink_short_watch(void)
 {
 	return (netlink_watch(NETLINK_ROUTE, RTMGRP_LINK |
-	    RTMGRP_IPV4_IFADDR | 1U << (RTNLGRP_IPV4_NETCONF - 1)));
+	    RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | 1U << (RTNLGRP_IPV4_NETCONF - 1)));
 }
 
 /*
@@ -228,7 +228,11 @@ netlink_short_why_not(int device, const struct netlink_outer *outer,
 	strictly = rp_filter(&all, &out);
 	if (rp_filter(&all, &in) == STRICT || strictly == STRICT ||
 	    (is_node && strictly != 0))
-		return ("net.ipv4.conf.*.rp_filter is on");
+		return (is_node ? "net.ipv4.conf.*.rp_filter is not 0" :
+		    "net.ipv4.conf.*.rp_filter is 1");
+	/* Addresses are translated by the name of the interface. */
+	if (is_node && in.forwarding)
+		return ("this node forwards IPv4");
 	if (in.forwarding && !out.forwarding)
 		return ("the outer interface does not forward IPv4");
 	return (NULL);
@@ -446,6 +450,7 @@ twins_remove(int outer)
 {
 	static struct twins all;
 	const struct twin *t;
+	uint32_t asked = 0, of = 0;
 	size_t i, n;
 
 	do {
@@ -453,8 +458,10 @@ twins_remove(int outer)
 			return (-1);
 		for (i = n = 0; i < all.n; i++) {
 			t = &all.of[i];
-			if (outer == 0 &&
-			    netlink_bpf_short_of((int)t->oif) != 0)
+			if (outer == 0 && t->oif != asked)
+				of = netlink_bpf_short_of((int)(asked =
+				    t->oif));
+			if (of != 0)
 				continue;
 			if (twin_change(RTM_DELROUTE, 0, t) == 0)
 				n++;
@@ -468,13 +475,15 @@ twins_remove(int outer)
 }
 
 int
-netlink_short_del(int outer)
+netlink_short_del(const struct netlink_outer *outer)
 {
-	if (strict == NULL || outer == 0)
+	uint32_t of = netlink_bpf_short_of(outer->ifindex);
+
+	if (strict == NULL || (of != 0 && of != (uint32_t)outer->handle))
 		return (0);
-	if (twins_remove(outer) == -1)
+	if (twins_remove(outer->ifindex) == -1)
 		return (-1);
-	(void)neighbour(outer, NULL);
+	(void)neighbour(outer->ifindex, NULL);
 	return (0);
 }
 

@@ -885,14 +885,24 @@ clsact_clean(int ifindex)
 void
 netlink_bpf_clean(const struct in6_addr *v6)
 {
+	struct netlink_outer outer = { 0 };
 	int i;
 
 	netlink_short_clean();
 	if ((i = index_of_addr(v6)) == -1 || filters_clean(i) == 0)
 		return;
-	if (netlink_bpf_short_of(i) == 0)
-		(void)netlink_short_del(i);
+	outer.ifindex = i;
+	(void)netlink_short_del(&outer);
 	(void)clsact_clean(i);
+}
+
+int
+netlink_outer_moved(const struct netlink_outer *outer,
+    const struct in6_addr *v6)
+{
+	int i = index_of_addr(v6);
+
+	return (i != -1 && i != outer->ifindex);
 }
 
 int

@@ -73,6 +73,9 @@ struct netlink_outer {
 int	 netlink_bpf_attach_outer(const struct in6_addr *, int ifindex,
 	    int prog, struct netlink_outer *outer);
 int	 netlink_bpf_detach_outer(const struct netlink_outer *);
+/* Is that outer address another interface's by now? 1; 0, also if it is gone. */
+int	 netlink_outer_moved(const struct netlink_outer *,
+	    const struct in6_addr *);
 /* The shortcut's program onto the egress of that interface; -1: it goes. */
 int	 netlink_bpf_attach_short(const struct netlink_outer *, int prog);
 /* There, programs of devices that are no more, and would eat their packets. */
@@ -93,12 +96,13 @@ const char *netlink_short_why_not(int device, const struct netlink_outer *,
  * Also the link address that they lead to.
  */
 int	 netlink_short_set(int device, int outer, uint32_t mtu);
-int	 netlink_short_del(int outer);
+/* Unless they are another's. */
+int	 netlink_short_del(const struct netlink_outer *);
 /* Twins by interfaces without a program, or with one of no device any more. */
 void	 netlink_short_clean(void);
 /*
  * A descriptor as of netlink_watch_addr6, of what netlink_short_why_not asks,
- * and of interfaces that go down, which takes twins away.
+ * of outer addresses, and of interfaces that go down, which takes twins away.
  */
 int	 netlink_short_watch(void);	/* before the sandbox */
 

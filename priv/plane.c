@@ -80,6 +80,7 @@ choose_kernel(const struct conf *conf)
 #define SPARE		64		/* slots that are not used again at once */
 #define NODE_ROOM	4
 #define LOOK_MS		20		/* after interfaces have changed */
+#define LOOK_AGAIN_MS	10000		/* and if others meddle with routes */
 #define FLAGS_AT	132	/* of a route, in /proc/net/ipv6_route */
 
 /* Does this host know a router by its advertisements? 1 or 0. */
@@ -208,6 +209,7 @@ watch_policies(const char **why)
 
 /* Of the interfaces of the shortcut. */
 static struct event	*looking;
+static int		 soon;
 
 static void
 interfaces_look(evutil_socket_t fd, short what, void *arg)
@@ -215,8 +217,11 @@ interfaces_look(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
-	if (!priv.quitting)
-		plane_bpf_look();
+	if (priv.quitting)
+		return;
+	plane_bpf_look();
+	soon = 0;
+	timer_set(looking, LOOK_AGAIN_MS);
 }
 
 static void
@@ -225,8 +230,9 @@ interfaces_read(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	(void)arg;
 	netlink_watch_empty((int)fd);
-	if (!evtimer_pending(looking, NULL))
+	if (!soon)
 		timer_set(looking, LOOK_MS);
+	soon = 1;
 }
 
 static void
@@ -249,6 +255,7 @@ watch_interfaces(const struct conf *conf)
 	    EV_READ | EV_PERSIST, interfaces_read, NULL)) == NULL ||
 	    event_add(ev, NULL) == -1)
 		fatalx("event_new");
+	timer_set(looking, LOOK_AGAIN_MS);
 }
 
 static int

@@ -572,8 +572,8 @@ set_state(struct bpfdev *b, uint32_t ifindex)
 }
 
 /*
- * The same programs once more, before all others and for less time a packet,
- * while this daemon lives. What they leave goes on to the others.
+ * The same programs once more, before the others and for less time a packet,
+ * while this daemon lives. What they leave goes on to those.
  */
 static void
 links_make(struct bpfdev *b)
@@ -606,7 +606,7 @@ static void
 short_off(struct bpfdev *b)
 {
 	b->state->flags &= ~(uint32_t)BPF_STATE_SHORT;
-	if (netlink_short_del(b->outer.ifindex) == -1)
+	if (netlink_short_del(&b->outer) == -1)
 		log_warn("%s: routes of its shortcut", b->conf.ifname);
 	if (b->is_short)
 		links_end(b);
@@ -668,17 +668,6 @@ shortcut(struct bpfdev *b)
 		log_info("%s: packets come and go by this interface too: %s",
 		    b->conf.ifname, why);
 	b->why_not = why;
-}
-
-void
-plane_bpf_look(void)
-{
-	size_t i;
-
-	netlink_short_clean();
-	for (i = 0; i < TUNNEL_DEV_MAX; i++)
-		if (devs[i].dressed)
-			shortcut(&devs[i]);
 }
 
 void
@@ -870,6 +859,24 @@ again(struct bpfdev *b)
 		(void)attach(b);
 	detach(b);
 	(void)attach(b);
+}
+
+void
+plane_bpf_look(void)
+{
+	struct bpfdev *b;
+	size_t i;
+
+	netlink_short_clean();
+	for (i = 0; i < TUNNEL_DEV_MAX; i++) {
+		b = &devs[i];
+		if (!b->dressed)
+			continue;
+		if (!b->waits && netlink_outer_moved(&b->outer, &b->conf.local))
+			again(b);
+		else
+			shortcut(b);
+	}
 }
 
 static int

@@ -9,11 +9,12 @@ grep -q "^BPF_LIBS = ." config.mk || {
 }
 . regress/domain/lib.sh
 domain_start
-domain_build remote 1
+domain_build remote 2
 web_start || die "no web server"
 conf_server remote "120 min 5" >"$T/server.conf"
 { echo "plane auto"; conf_tep; } >"$T/tep.conf"
 { echo "plane auto"; conf_node node1 alice; } >"$T/node1.conf"
+{ echo "plane auto"; conf_node node2 bob; } >"$T/node2.conf"
 check "the server starts" start server
 check "the TEP starts" start tep
 needs_bpf tep
@@ -96,6 +97,18 @@ check "it comes in fragments there too" \
 on core ip link set dev to-node1 mtu 1500
 on node1 ip link set dev eth0 mtu 1500
 
+# From node to node: out of the tunnel and into it at once.
+check "another node starts" start node2
+check "it has a lease" wait_for 15 has_lease node2
+check "from node to node" on node1 ping -q -i 0.02 -c 50 -W 1 \
+    "$(node_address node2)"
+from_node() {
+	on node1 ping -q -i 0.02 -c 50 -W 1 "$(node_address node2)" |
+	    grep -q ' 0% packet loss'
+}
+check "and nothing is lost" from_node
+stop node2
+
 # Sources that are nobody's, and groups.
 drops() {
 	ctl "$1" -j show tunnels |
@@ -127,6 +140,18 @@ plain() {
 	on core ip addr del "$2/32" dev lo
 }
 plain tep "$a" "$web4" inner_source
+check "what is no lease's is taken" \
+    on core sh -c "ip addr add 10.7.7.7/32 dev lo &&
+	ip route add $web4 dev to-tep &&
+	ip neigh replace $web4 dev to-tep nud permanent lladdr $(on tep \
+	    cat /sys/class/net/eth0/address)"
+forwarded() {
+	on tep cat /proc/net/snmp | awk '/^Ip:/ && ++n == 2 { print $7 }'
+}
+was=$(forwarded)
+on core ping -q -c 3 -i 0.01 -W 1 -I 10.7.7.7 "$web4" >"$T/check.out" 2>&1
+check "and forwarded" test "$(forwarded)" -ge $((was + 3))
+on core sh -c "ip route del $web4 dev to-tep; ip addr del 10.7.7.7/32 dev lo"
 plain node1 "$web4" "$a" outer_source
 
 # The way by the interface, while there is a reason, and back.
@@ -155,6 +180,35 @@ on tep sysctl -qw net.ipv4.conf.eth0.forwarding=0
 reason tep "no forwarding there" "does not forward"
 on tep sysctl -qw net.ipv4.conf.eth0.forwarding=1
 over tep
+on node1 sysctl -qw net.ipv4.ip_forward=1
+reason node1 "it forwards" forwards
+on node1 sysctl -qw net.ipv4.ip_forward=0
+over node1
+
+# Somebody takes away what is ours: it comes back.
+on tep ip neigh del 192.0.0.8 dev eth0
+check "without its gateway's link address it works again" \
+    wait_for 30 fetch node1 1
+on node1 ip route flush via 192.0.0.8
+check "without its routes it is by the outer interface again" \
+    wait_for 30 by_outer node1
+
+# The outer address moves to another interface, and back.
+on tep ip link add other type veth peer name peer
+on tep ip link set other up
+on tep ip addr del "$tep6/64" dev eth0
+on tep ip addr add "$tep6/64" dev other nodad
+on_other() {
+	on tep ip -4 route show dev other proto 213 | grep -q 192.0.0.8
+}
+check "the outer address is another interface's: so are the twins" \
+    wait_for 10 on_other
+check "and not the first's any more" wait_for 5 twins tep 0
+on tep ip link del other
+on tep ip addr add "$tep6/64" dev eth0 nodad
+on tep ip route replace default via 2001:db8:3::1
+check "and the first's again" wait_for 15 twins tep "$originals"
+check "it works" wait_for 15 fetch node1 1
 
 # The outer interface goes down: its routes and addresses go with it.
 for h in tep node1; do

@@ -52,16 +52,18 @@ want_in(const struct world *w, const struct packet *pk, struct wanted *x)
 	const uint8_t *p = o + OUTER;
 	struct in_addr src, dst;
 	size_t len = pk->len - ETH - OUTER;
-	int node = (st->flags & BPF_STATE_NODE) != 0, i;
+	int node = (st->flags & BPF_STATE_NODE) != 0, is_ours, i;
 
 	want_nothing(pk, x);
-	if (st->ifindex == 0 || memcmp(pk->data, ours, sizeof(ours)) != 0)
+	is_ours = memcmp(pk->data, ours, sizeof(ours)) == 0;
+	if (st->ifindex == 0 || (!is_ours && (pk->data[0] & 1) == 0))
 		return;
-	if (get16(pk->data + 12) == IP4 && (st->flags & BPF_STATE_SHORT)) {
+	if (get16(pk->data + 12) == IP4 && (st->flags & BPF_STATE_SHORT) &&
+	    pk->len >= ETH + 20 && whose(w, IN, o) != -1) {
 		want_drop(x, node ? DROP_OUTER_SOURCE : DROP_INNER_SOURCE);
 		return;
 	}
-	if ((st->flags & BPF_STATE_LEAVE) || pk->len < ETH + OUTER + 20 ||
+	if (!is_ours || (st->flags & BPF_STATE_LEAVE) || pk->len < ETH + OUTER + 20 ||
 	    get16(pk->data + 12) != IP6 || o[6] != 4 ||
 	    memcmp(o + 24, st->local, 16) != 0 || get16(o + 4) != len ||
 	    ipv4_check(p, len) != len)
@@ -77,10 +79,10 @@ want_in(const struct world *w, const struct packet *pk, struct wanted *x)
 		want_drop(x, DROP_EXPIRED);
 	else if (!in_usable(src) || !in_usable(dst))
 		want_drop(x, DROP_MARTIAN);
-	else if (st->rate != 0 && w->slots[i].in_busy == LATE)
-		want_drop(x, DROP_RATE);
 	else if (st->tep4 != 0 && src.s_addr == st->tep4 && p[9] == 1)
 		return;
+	else if (st->rate != 0 && w->slots[i].in_busy == LATE)
+		want_drop(x, DROP_RATE);
 	else
 		want_decap(w, o, len, i, x);
 }

@@ -19,6 +19,9 @@
 #define AF_INET6	10
 #define PROTO_IPV4	0x0800
 #define PROTO_IPV6	0x86dd
+#define PROTO_8021Q	0x8100
+#define PROTO_8021AD	0x88a8
+#define OTHERHOST	3		/* of pkt_type */
 #define ETH_LEN		14
 #define OUTER		40
 #define HOPS		64
@@ -513,8 +516,9 @@ dstmd_out_ether(struct __sk_buff *skb)
 	    j.m->ifindex != skb->ifindex || !fits(skb, &j) ||
 	    !in_time(&j.s->out_busy, st, j.len + (j.segs - 1) * j.hdr))
 		return (bpf_redirect(st->device, 0));
+	/* Not where it has just come out of a tunnel, for one. */
 	if (make_room(skb, ETH_LEN, st, &j) != 0)
-		return (drop(QUEUE));
+		return (bpf_redirect(st->device, 0));
 	e = (void *)(long)skb->data;
 	to = (void *)(e + 1);
 	if ((void *)(to + 1) > (void *)(long)skb->data_end)
@@ -542,6 +546,27 @@ ecn_decap(__u8 tos, __u8 outer)
 	return (outer == 1 ? (tos & ~3) | 1 : tos);
 }
 
+/*
+ * Plain IPv4 that the host could not tell from a lease's, out of the tunnel?
+ * The VLAN 0 is none, and one in another is nobody's.
+ */
+static __always_inline int
+passes_for(struct __sk_buff *skb, const struct bpf_state *st)
+{
+	struct moment *m;
+	struct ip4 ip;
+
+	if (skb->pkt_type == OTHERHOST ||
+	    (skb->vlan_present && (skb->vlan_tci & 0xfff) != 0))
+		return (0);
+	if (skb->protocol == bpf_htons(PROTO_8021Q) ||
+	    skb->protocol == bpf_htons(PROTO_8021AD))
+		return (skb->vlan_present);
+	return (skb->protocol == bpf_htons(PROTO_IPV4) &&
+	    LOAD(skb, ETH_LEN, &ip) &&
+	    lease_of(st->flags & BPF_STATE_NODE ? ip.dst : ip.src, &m) != 0);
+}
+
 /* Ingress of the Ethernet interface that the outer packets come by. */
 SEC("tc")
 int
@@ -560,14 +585,13 @@ dstmd_in_ether(struct __sk_buff *skb)
 	int tos;
 
 	st = bpf_map_lookup_elem(&state, &zero);
-	if (!st || st->ifindex == 0 || skb->pkt_type != 0 || skb->vlan_present)
+	if (!st || st->ifindex == 0)
 		return (TC_ACT_UNSPEC);
-	/* The host can not tell it from what was in the tunnel. */
-	if (skb->protocol == bpf_htons(PROTO_IPV4) &&
-	    (st->flags & BPF_STATE_SHORT))
+	if ((st->flags & BPF_STATE_SHORT) && passes_for(skb, st))
 		return (drop(st->flags & BPF_STATE_NODE ? OUTER_SOURCE :
 		    INNER_SOURCE));
 	if ((st->flags & BPF_STATE_LEAVE) ||
+	    skb->pkt_type != 0 || skb->vlan_present ||
 	    skb->protocol != bpf_htons(PROTO_IPV6) ||
 	    !LOAD(skb, l2, &out) ||
 	    out.next != NEXT_IPV4 || !same6(out.dst, st->local) ||
@@ -590,11 +614,11 @@ dstmd_in_ether(struct __sk_buff *skb)
 		return (drop(EXPIRED));
 	if (martian(ip.src) || martian(ip.dst))
 		return (drop(MARTIAN));
-	if (!in_time(&s->in_busy, st, len + (segs - 1) * hdr))
-		return (drop(RATE));
 	/* An answer to user space's question, maybe. */
 	if (st->tep4 != 0 && ip.src == st->tep4 && ip.proto == ICMP)
 		return (TC_ACT_UNSPEC);
+	if (!in_time(&s->in_busy, st, len + (segs - 1) * hdr))
+		return (drop(RATE));
 	if ((tos = ecn_decap(ip.tos, (__u8)(bpf_ntohl(out.flow) >> 20))) < 0)
 		return (drop(ECN));
 	if (tos != ip.tos) {
