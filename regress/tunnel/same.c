@@ -303,7 +303,7 @@ has_asked(struct world *w, int lease, uint32_t before)
 {
 	uint32_t asked = w->slots[lease].asked;
 
-	if (asked == before || boot_ns() / SECOND - asked > 1)
+	if (asked == before || (boot_ns() >> 30) - asked > 1)
 		return (0);
 	w->asked++;
 	return (1);

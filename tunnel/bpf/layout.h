@@ -19,7 +19,7 @@
  */
 struct bpf_slot {
 	__u32	 v4;		/* 0: nobody's */
-	__u32	 asked;		/* s: its next hop's link address, last */
+	__u32	 asked;		/* 2^30 ns: its next hop's link address */
 	__u32	 v6[4];
 	__u64	 expires;	/* 0: never */
 	__u64	 in_packets, in_bytes, out_packets, out_bytes;
