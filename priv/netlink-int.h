@@ -21,6 +21,18 @@ int		 netlink_ask(struct mnl_socket *, struct nlmsghdr *, mnl_cb_t,
 		    void *);
 /* A descriptor that can be read when one of that group was told; or -1. */
 int		 netlink_watch(int protocol, unsigned int group);
+struct netlink_link {
+	int		 index;
+	uint32_t	 mtu;
+	uint32_t	 master;	/* 0: none */
+	unsigned int	 flags;
+	unsigned short	 type;
+	int		 has_mac;	/* one of 6 octets */
+	uint8_t		 mac[6];
+};
+/* By name, or by index where that is NULL. */
+int		 netlink_link_get(const char *ifname, int index,
+		    struct netlink_link *);
 /* Of all interfaces; what changed meanwhile may be told twice. */
 int		 netlink_addr_dump(uint8_t family, mnl_cb_t, void *);
 /* Begins one for an IPv4 route of ours; table 0: main. */

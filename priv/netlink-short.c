@@ -70,66 +70,28 @@ netlink_short_watch(void)
  * May it be?
  */
 
-struct facts {
-	unsigned short	 type;			/* of the link */
-	unsigned int	 flags;
-	uint32_t	 master;
-	uint8_t		 mac[6];
-	int		 has_mac;
+/* How an interface is set, net.ipv4.conf. */
+struct conf4 {
 	uint32_t	 forwarding, rp_filter;
-	int		 index;			/* whose addresses are asked */
+};
+
+struct addr4 {
+	int		 index;			/* whose */
 	struct in_addr	 v4;			/* one of them; 0: none */
 };
 
 static int
-link_cb(const struct nlmsghdr *nh, void *arg)
+is_ethernet(const struct netlink_link *l)
 {
-	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nh);
-	struct facts *f = arg;
-	const struct nlattr *a;
-
-	if (nh->nlmsg_type != RTM_NEWLINK ||
-	    mnl_nlmsg_get_payload_len(nh) < sizeof(*ifi))
-		return (MNL_CB_OK);
-	f->type = ifi->ifi_type;
-	f->flags = ifi->ifi_flags;
-	mnl_attr_for_each(a, nh, sizeof(*ifi)) {
-		if (mnl_attr_get_type(a) == IFLA_MASTER &&
-		    mnl_attr_get_payload_len(a) == sizeof(uint32_t))
-			f->master = mnl_attr_get_u32(a);
-		else if (mnl_attr_get_type(a) == IFLA_ADDRESS &&
-		    mnl_attr_get_payload_len(a) == sizeof(f->mac)) {
-			memcpy(f->mac, mnl_attr_get_payload(a),
-			    sizeof(f->mac));
-			f->has_mac = 1;
-		}
-	}
-	return (MNL_CB_OK);
-}
-
-static int
-link_get(int ifindex, struct facts *f)
-{
-	struct nlmsghdr *nh = netlink_request(RTM_GETLINK, 0);
-	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nh, sizeof(*ifi));
-
-	ifi->ifi_family = AF_UNSPEC;
-	ifi->ifi_index = ifindex;
-	return (netlink_talk(nh, link_cb, f));
-}
-
-static int
-is_ethernet(const struct facts *f)
-{
-	return (f->type == ARPHRD_ETHER && f->has_mac &&
-	    (f->flags & (IFF_NOARP | IFF_LOOPBACK | IFF_POINTOPOINT)) == 0);
+	return (l->type == ARPHRD_ETHER && l->has_mac &&
+	    (l->flags & (IFF_NOARP | IFF_LOOPBACK | IFF_POINTOPOINT)) == 0);
 }
 
 static int
 addr_cb(const struct nlmsghdr *nh, void *arg)
 {
 	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nh);
-	struct facts *f = arg;
+	struct addr4 *f = arg;
 	const struct nlattr *a;
 
 	if (nh->nlmsg_type != RTM_NEWADDR ||
@@ -148,7 +110,7 @@ addr_cb(const struct nlmsghdr *nh, void *arg)
 static int
 addr_get(int ifindex, struct in_addr *v4)
 {
-	struct facts f = { .index = ifindex };
+	struct addr4 f = { .index = ifindex };
 
 	if (netlink_addr_dump(AF_INET, addr_cb, &f) == -1)
 		return (-1);
@@ -159,7 +121,7 @@ addr_get(int ifindex, struct in_addr *v4)
 static int
 conf_cb(const struct nlmsghdr *nh, void *arg)
 {
-	struct facts *f = arg;
+	struct conf4 *f = arg;
 	const struct nlattr *a;
 
 	if (nh->nlmsg_type != RTM_NEWNETCONF ||
@@ -177,7 +139,7 @@ conf_cb(const struct nlmsghdr *nh, void *arg)
 }
 
 static int
-conf_get(int ifindex, struct facts *f)
+conf_get(int ifindex, struct conf4 *f)
 {
 	struct nlmsghdr *nh = netlink_request(RTM_GETNETCONF, 0);
 	struct netconfmsg *nc = mnl_nlmsg_put_extra_header(nh, sizeof(*nc));
@@ -189,7 +151,7 @@ conf_get(int ifindex, struct facts *f)
 
 /* The kernel takes the larger of all's and the interface's. */
 static uint32_t
-rp_filter(const struct facts *all, const struct facts *f)
+rp_filter(const struct conf4 *all, const struct conf4 *f)
 {
 	return (all->rp_filter > f->rp_filter ? all->rp_filter :
 	    f->rp_filter);
@@ -199,21 +161,23 @@ const char *
 netlink_short_why_not(int device, const struct netlink_outer *outer,
     int is_node)
 {
-	struct facts all = { 0 }, in = { 0 }, out = { 0 };
+	struct conf4 all = { 0 }, in = { 0 }, out = { 0 };
+	struct netlink_link dev, ether;
 	uint32_t strictly, other;
 	struct in_addr v4;
 
 	if (strict == NULL)
 		return ("this kernel does not filter what it dumps");
-	if (link_get(device, &in) == -1 || link_get(outer->ifindex,
-	    &out) == -1 || addr_get(outer->ifindex, &v4) == -1 ||
+	if (netlink_link_get(NULL, device, &dev) == -1 ||
+	    netlink_link_get(NULL, outer->ifindex, &ether) == -1 ||
+	    addr_get(outer->ifindex, &v4) == -1 ||
 	    conf_get(NETCONFA_IFINDEX_ALL, &all) == -1 ||
 	    conf_get(device, &in) == -1 ||
 	    conf_get(outer->ifindex, &out) == -1)
 		return ("the kernel does not say how interfaces are set");
-	if (!is_ethernet(&out))
+	if (!is_ethernet(&ether))
 		return ("the outer interface is no Ethernet");
-	if (in.master != 0 || out.master != 0)
+	if (dev.master != 0 || ether.master != 0)
 		return ("an interface belongs to a bridge, bond or VRF");
 	other = netlink_bpf_short_of(outer->ifindex);
 	if (other != 0 && other != (uint32_t)outer->handle)
@@ -421,11 +385,12 @@ int
 netlink_short_set(int device, int outer, uint32_t mtu)
 {
 	static struct twins want, has;
-	struct facts f = { 0 };
+	struct netlink_link link;
 	const struct twin *t;
 	size_t i;
 
-	if (link_get(outer, &f) == -1 || neighbour(outer, f.mac) == -1 ||
+	if (netlink_link_get(NULL, outer, &link) == -1 ||
+	    neighbour(outer, link.mac) == -1 ||
 	    wanted(device, outer, mtu, &want) == -1 ||
 	    routes(0, 1, &has) == -1)
 		return (-1);

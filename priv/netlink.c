@@ -152,32 +152,38 @@ netlink_talk(struct nlmsghdr *nh, mnl_cb_t cb, void *arg)
  * Links
  */
 
-struct link {
-	int		 index;
-	uint32_t	 mtu;
-};
-
 static int
 link_cb(const struct nlmsghdr *nh, void *arg)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nh);
-	struct link *link = arg;
+	struct netlink_link *link = arg;
 	const struct nlattr *a;
 
 	if (nh->nlmsg_type != RTM_NEWLINK ||
 	    mnl_nlmsg_get_payload_len(nh) < sizeof(*ifi))
 		return (MNL_CB_OK);
 	link->index = ifi->ifi_index;
-	mnl_attr_for_each(a, nh, sizeof(*ifi))
+	link->type = ifi->ifi_type;
+	link->flags = ifi->ifi_flags;
+	mnl_attr_for_each(a, nh, sizeof(*ifi)) {
 		if (mnl_attr_get_type(a) == IFLA_MTU &&
 		    mnl_attr_get_payload_len(a) == sizeof(uint32_t))
 			link->mtu = mnl_attr_get_u32(a);
+		else if (mnl_attr_get_type(a) == IFLA_MASTER &&
+		    mnl_attr_get_payload_len(a) == sizeof(uint32_t))
+			link->master = mnl_attr_get_u32(a);
+		else if (mnl_attr_get_type(a) == IFLA_ADDRESS &&
+		    mnl_attr_get_payload_len(a) == sizeof(link->mac)) {
+			memcpy(link->mac, mnl_attr_get_payload(a),
+			    sizeof(link->mac));
+			link->has_mac = 1;
+		}
+	}
 	return (MNL_CB_OK);
 }
 
-/* By name, or by index where that is NULL. */
-static int
-link_get(const char *ifname, int index, struct link *link)
+int
+netlink_link_get(const char *ifname, int index, struct netlink_link *link)
 {
 	struct nlmsghdr *nh;
 	struct ifinfomsg *ifi;
@@ -206,9 +212,9 @@ link_get(const char *ifname, int index, struct link *link)
 static int
 index_of(const char *ifname)
 {
-	struct link link;
+	struct netlink_link link;
 
-	return (link_get(ifname, 0, &link) == -1 ? -1 : link.index);
+	return (netlink_link_get(ifname, 0, &link) == -1 ? -1 : link.index);
 }
 
 static struct nlmsghdr *
@@ -631,10 +637,10 @@ netlink_linklocal(const struct in6_addr *v6, struct in6_addr *ll)
 uint32_t
 netlink_addr_mtu(const struct in6_addr *v6)
 {
-	struct link link;
+	struct netlink_link link;
 	int i;
 
-	if ((i = index_of_addr(v6)) == -1 || link_get(NULL, i, &link) == -1)
+	if ((i = index_of_addr(v6)) == -1 || netlink_link_get(NULL, i, &link) == -1)
 		return (0);
 	return (link.mtu);
 }
