@@ -30,6 +30,7 @@ struct netlink_link {
 	int		 has_mac;	/* one of 6 octets */
 	uint8_t		 mac[6];
 };
+int		 netlink_link_cb(const struct nlmsghdr *, void *link);
 /* By name, or by index where that is NULL. */
 int		 netlink_link_get(const char *ifname, int index,
 		    struct netlink_link *);

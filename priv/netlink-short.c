@@ -202,6 +202,51 @@ netlink_short_why_not(int device, const struct netlink_outer *outer,
 	return (NULL);
 }
 
+struct others {
+	int	 outer;
+	int	*ifindexes;
+	size_t	 n, max;
+};
+
+static int
+others_cb(const struct nlmsghdr *nh, void *arg)
+{
+	struct netlink_link link = { 0 };
+	struct others *o = arg;
+	size_t i;
+
+	(void)netlink_link_cb(nh, &link);
+	if (link.index <= 0 || link.index == o->outer || link.master != 0 ||
+	    (link.flags & IFF_UP) == 0 || !is_ethernet(&link))
+		return (MNL_CB_OK);
+	for (i = 0; i < o->n; i++)
+		if (o->ifindexes[i] == link.index)
+			return (MNL_CB_OK);
+	if (o->n < o->max)
+		o->ifindexes[o->n++] = link.index;
+	return (MNL_CB_OK);
+}
+
+ssize_t
+netlink_short_others(int outer, int *ifindexes, size_t max)
+{
+	struct others o = { outer, ifindexes, 0, max };
+	struct nlmsghdr *nh;
+	int tries;
+
+	for (tries = 0; tries < DUMP_TRIES; tries++) {
+		o.n = 0;
+		nh = netlink_request(RTM_GETLINK, NLM_F_DUMP);
+		((struct ifinfomsg *)mnl_nlmsg_put_extra_header(nh,
+		    sizeof(struct ifinfomsg)))->ifi_family = AF_UNSPEC;
+		if (netlink_talk(nh, others_cb, &o) == 0)
+			return ((ssize_t)o.n);
+		if (errno != EINTR)
+			break;
+	}
+	return (-1);
+}
+
 /*
  * Twins
  */

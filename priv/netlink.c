@@ -152,8 +152,8 @@ netlink_talk(struct nlmsghdr *nh, mnl_cb_t cb, void *arg)
  * Links
  */
 
-static int
-link_cb(const struct nlmsghdr *nh, void *arg)
+int
+netlink_link_cb(const struct nlmsghdr *nh, void *arg)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nh);
 	struct netlink_link *link = arg;
@@ -200,7 +200,7 @@ netlink_link_get(const char *ifname, int index, struct netlink_link *link)
 		}
 		mnl_attr_put_strz(nh, IFLA_IFNAME, ifname);
 	}
-	if (netlink_talk(nh, link_cb, link) == -1)
+	if (netlink_talk(nh, netlink_link_cb, link) == -1)
 		return (-1);
 	if (link->index <= 0) {
 		errno = ENODEV;

@@ -96,6 +96,11 @@ const char *netlink_short_why_not(int device, const struct netlink_outer *,
  * Also the link address that they lead to.
  */
 int	 netlink_short_set(int device, int outer, uint32_t mtu);
+/*
+ * Ethernet interfaces beside the outer one, which packets of nodes may come by:
+ * how many of them, at most so many; or -1.
+ */
+ssize_t	 netlink_short_others(int outer, int *ifindexes, size_t max);
 /* Unless they are another's. */
 int	 netlink_short_del(const struct netlink_outer *);
 /* Twins by interfaces without a program, or with one of no device any more. */

@@ -43,50 +43,11 @@
 #define CPUS_MAX	1024
 #define PROBE_SIZE	(14 + OUTER_OVERHEAD + 60)
 #define MS		1000000		/* ns */
-#define TCX_INGRESS	46		/* enum bpf_attach_type, Linux 6.6 */
-#define TCX_EGRESS	47
 #define STARTS_S	10		/* a daemon has its interface then */
 
+/* The programs, and those of them that an older kernel can take too. */
 extern const uint8_t	 plane_bpf_object[], plane_bpf_object_end[];
-
-struct lease {
-	RB_ENTRY(lease)	 by_v4;
-	struct in_addr	 v4;
-	uint32_t	 slot;
-	int		 old;		/* of a daemon before, and not added yet */
-};
-RB_HEAD(bpf_leases, lease);
-
-/* What a daemon before us left. */
-enum left {
-	LEFT_NOTHING,
-	LEFT_MAPS,		/* they are ours now */
-	LEFT_OTHERS		/* whose maps we can not read */
-};
-
-struct bpfdev {
-	int			 ready;		/* programs and maps are there */
-	int			 open;
-	int			 pinned;
-	enum left		 left;		/* until it is open */
-	int			 waits;		/* LEFT_OTHERS carry packets yet */
-	char			 ifname[IFNAME_SIZE];	/* of pins */
-	struct plane_dev	 conf;		/* while it is open */
-	struct bpf_object	*object;
-	int			 out, in_ether, out_ether;	/* programs */
-	int			 leases_fd, drops_fd;
-	struct bpf_slot		*slots;
-	struct bpf_state	*state;
-	struct netlink_outer	 outer;		/* where in_ether is */
-	int			 dressed;
-	int			 is_short;	/* out_ether is there too */
-	int			 first_in, first_out;	/* links; -1: none */
-	const char		*why_not;	/* as logged; NULL: it is */
-	uint32_t		 nslots;
-	uint32_t		*unused;	/* a ring: the longest unused first */
-	uint32_t		 first, nunused;
-	struct bpf_leases	 leases;
-};
+extern const uint8_t	 plane_bpf_plain[], plane_bpf_plain_end[];
 
 /* A page that somebody waits for; the counters here are added. */
 struct sum {
@@ -98,7 +59,6 @@ struct sum {
 
 static struct bpfdev	 devs[TUNNEL_DEV_MAX];
 static int		 leaving;	/* all packets to user space */
-static int		 by_interface;	/* no shortcut */
 
 static int	 attach(struct bpfdev *);
 static int		 ncpus;
@@ -244,37 +204,55 @@ probe(const struct bpfdev *b)
 	return (run.retval == 0);
 }
 
+/* One of the objects, with maps for so many entries. */
 static int
-load(struct bpfdev *b, uint32_t max)
+load_object(struct bpfdev *b, const uint8_t *begin, const uint8_t *end,
+    uint32_t max, int ifindex)
 {
 	struct bpf_map *leases, *slots;
-	int ifindex = -1;
 
-	b->object = bpf_object__open_mem(plane_bpf_object,
-	    (size_t)((uintptr_t)plane_bpf_object_end -
-	    (uintptr_t)plane_bpf_object), NULL);
+	b->object = bpf_object__open_mem(begin,
+	    (size_t)((uintptr_t)end - (uintptr_t)begin), NULL);
 	if (b->object == NULL)
 		return (-1);
 	leases = bpf_object__find_map_by_name(b->object, "leases");
 	slots = bpf_object__find_map_by_name(b->object, "slots");
-	if (b->ifname[0] != '\0')
-		ifindex = netlink_bpf_attached(b->ifname);
 	if (ifindex != -1)
 		b->left = b->pinned && take_maps(b, max, ifindex) ?
 		    LEFT_MAPS : LEFT_OTHERS;
 	if (b->left != LEFT_MAPS && (bpf_map__set_max_entries(leases,
 	    max) != 0 || bpf_map__set_max_entries(slots, max) != 0))
 		return (-1);
-	if (bpf_object__load(b->object) != 0)
-		return (-1);
+	return (bpf_object__load(b->object) != 0 ? -1 : 0);
+}
+
+static int
+load(struct bpfdev *b, uint32_t max)
+{
+	int ifindex = -1;
+
+	if (b->ifname[0] != '\0')
+		ifindex = netlink_bpf_attached(b->ifname);
+	if (load_object(b, plane_bpf_object, plane_bpf_object_end, max,
+	    ifindex) == -1) {
+		/* No BTF in this kernel, or no CAP_PERFMON. */
+		log_debug("plane bpf: this host forwards what leaves the "
+		    "tunnel: %s", strerror(errno));
+		bpf_object__close(b->object);
+		if (load_object(b, plane_bpf_plain, plane_bpf_plain_end, max,
+		    ifindex) == -1)
+			return (-1);
+	}
 	if (!probe(b)) {
 		errno = EOPNOTSUPP;
 		return (-1);
 	}
-	b->nslots = bpf_map__max_entries(slots);
+	b->nslots = bpf_map__max_entries(bpf_object__find_map_by_name(
+	    b->object, "slots"));
 	b->out = prog_fd(b, "dstmd_out");
 	b->in_ether = prog_fd(b, "dstmd_in_ether");
 	b->out_ether = prog_fd(b, "dstmd_out_ether");
+	b->in_other = prog_fd(b, "dstmd_in_other");
 	b->leases_fd = map_fd(b, "leases");
 	b->drops_fd = map_fd(b, "drops");
 	b->slots = map_memory(b, "slots", b->nslots * sizeof(*b->slots));
@@ -571,116 +549,11 @@ set_state(struct bpfdev *b, uint32_t ifindex)
 	__atomic_store_n(&st->ifindex, ifindex, __ATOMIC_SEQ_CST);
 }
 
-/*
- * The same programs once more, before the others and for less time a packet,
- * while this daemon lives. What they leave goes on to those.
- */
-static void
-links_make(struct bpfdev *b)
-{
-	b->first_in = bpf_link_create(b->in_ether, b->outer.ifindex,
-	    TCX_INGRESS, NULL);
-	b->first_out = bpf_link_create(b->out_ether, b->outer.ifindex,
-	    TCX_EGRESS, NULL);
-	if (b->first_in < 0 || b->first_out < 0)
-		log_debug("%s: no links (Linux 6.6 has them): %s",
-		    b->conf.ifname, strerror(errno));
-}
-
-static void
-links_end(struct bpfdev *b)
-{
-	if (b->first_in >= 0)
-		close(b->first_in);
-	if (b->first_out >= 0)
-		close(b->first_out);
-	b->first_in = b->first_out = -1;
-}
-
-/*
- * The shortcut: the outer interface's programs alone, in the packet's way into
- * the tunnel and out of it. Routes lead there last, and away first; while they
- * do packets may come in by it, as the kernel may ask for the way back.
- */
-static void
-short_off(struct bpfdev *b)
-{
-	b->state->flags &= ~(uint32_t)BPF_STATE_SHORT;
-	if (netlink_short_del(&b->outer) == -1)
-		log_warn("%s: routes of its shortcut", b->conf.ifname);
-	if (b->is_short)
-		links_end(b);
-	if (netlink_bpf_attach_short(&b->outer, -1) == -1)
-		log_warn("%s: the shortcut's program can not be removed",
-		    b->conf.ifname);
-	b->is_short = 0;
-}
-
-static int
-short_on(struct bpfdev *b)
-{
-	if (!b->is_short) {
-		if (netlink_bpf_attach_short(&b->outer, b->out_ether) == -1)
-			return (-1);
-		links_make(b);
-		b->is_short = 1;
-	}
-	if (netlink_short_set((int)b->state->device, b->outer.ifindex,
-	    b->conf.mtu) == -1)
-		return (-1);
-	b->state->flags |= BPF_STATE_SHORT;
-	return (0);
-}
-
-static const char *
-short_why_not(const struct bpfdev *b)
-{
-	if (by_interface)
-		return ("no shortcut is wanted");
-	/* Routes would outlive what they lead to. */
-	if (!b->pinned)
-		return ("it does not outlive this daemon");
-	return (netlink_short_why_not((int)b->state->device, &b->outer,
-	    b->conf.is_node));
-}
-
-static void
-shortcut(struct bpfdev *b)
-{
-	const char *why;
-	int was_short = b->is_short;
-
-	if (!b->open || b->waits || b->outer.ifindex == 0)
-		return;
-	/* While it is down it has no routes, and comes back. */
-	if ((why = short_why_not(b)) == NULL && short_on(b) == -1 &&
-	    errno != ENETDOWN) {
-		log_warn("%s: routes of its shortcut", b->conf.ifname);
-		why = "it can not be made";
-	}
-	if (why != NULL)
-		short_off(b);
-	if (why == NULL && !was_short)
-		log_info("%s: packets come and go by the outer interface "
-		    "alone", b->conf.ifname);
-	else if (why != NULL && (b->why_not == NULL ||
-	    strcmp(why, b->why_not) != 0))
-		log_info("%s: packets come and go by this interface too: %s",
-		    b->conf.ifname, why);
-	b->why_not = why;
-}
-
-void
-plane_bpf_by_interface(void)
-{
-	by_interface = 1;
-}
-
 static void
 bpf_dressed(uint32_t dev)
 {
 	devs[dev].dressed = 1;
-	shortcut(&devs[dev]);
+	plane_bpf_short(&devs[dev]);
 }
 
 /* Programs onto the interfaces: 0, or -1 logged, and packets move as in tun. */
@@ -703,9 +576,9 @@ attach(struct bpfdev *b)
 		log_warn("no fast path into %s", pd->ifname);
 	/* Theirs has maps that nobody changes any more. */
 	if (others && b->outer.ifindex != 0)
-		short_off(b);
+		plane_bpf_short_off(b);
 	if (b->dressed)
-		shortcut(b);
+		plane_bpf_short(b);
 	if (b->pinned && plane_tun_persist(pd->dev) == -1)
 		log_warn("%s will not outlive this daemon", pd->ifname);
 	return (0);
@@ -715,7 +588,7 @@ static void
 detach(struct bpfdev *b)
 {
 	if (b->outer.ifindex != 0)
-		short_off(b);
+		plane_bpf_short_off(b);
 	b->state->ifindex = 0;
 	if (b->outer.ifindex != 0 && netlink_bpf_detach_outer(&b->outer) == -1)
 		log_warn("the fast path's program at interface %d can not be "
@@ -875,7 +748,7 @@ plane_bpf_look(void)
 		if (!b->waits && netlink_outer_moved(&b->outer, &b->conf.local))
 			again(b);
 		else
-			shortcut(b);
+			plane_bpf_short(b);
 	}
 }
 

@@ -157,7 +157,7 @@ moment_make(struct world *w)
 		w->slots[i].in_busy = w->slots[i].out_busy =
 		    rnd(4) == 0 ? LATE : 0;
 		if (rnd(64) == 0)
-			w->slots[i].asked = 0;
+			w->slots[i].asked_out = 0;
 	}
 }
 
@@ -301,9 +301,9 @@ packet_make(const struct world *w, enum way way, struct packet *pk)
 static int
 has_asked(struct world *w, int lease, uint32_t before)
 {
-	uint32_t asked = w->slots[lease].asked;
+	uint16_t asked = w->slots[lease].asked_out;
 
-	if (asked == before || (boot_ns() >> 30) - asked > 1)
+	if (asked == before || (uint16_t)((boot_ns() >> 30) - asked) > 1)
 		return (0);
 	w->asked++;
 	return (1);
@@ -325,7 +325,7 @@ does(struct world *w, enum way way, const struct packet *pk, struct wanted *x)
 	    .ctx_size_in = sizeof(skb));
 
 	(way == IN ? want_in : want_out)(w, pk, x);
-	asked = x->lease == -1 ? 0 : w->slots[x->lease].asked;
+	asked = x->lease == -1 ? 0 : w->slots[x->lease].asked_out;
 	if (bpf_prog_test_run_opts(w->progs[way], &run) != 0)
 		err(1, "a run of %zu octets", pk->len);
 	if (way == OUT && x->lease != -1) {

@@ -92,6 +92,12 @@ struct {
  * What a processor has found out in one tick of the clock (1 to 10 ms), of
  * the lease that was last there: its next packets need not ask again.
  */
+struct turn {			/* see onward.h */
+	__u32	 other, by, tos;	/* of an IPv4 packet; other 0: none */
+	__u32	 ifindex, mtu;
+	__u16	 dst[3], src[3];
+};
+
 struct moment {
 	__u64	 tick, now;		/* CLOCK_BOOTTIME in ns, of its first */
 	__u32	 v4, slot;
@@ -99,6 +105,7 @@ struct moment {
 	__u32	 ifindex, mtu, tos;
 	__u16	 mac[3];		/* the hop's, where it is known */
 	__u16	 has_mac;
+	struct turn to, from;		/* the node */
 };
 
 struct {
@@ -147,7 +154,7 @@ lease_of(__u32 v4, struct moment **m)
 	(*m)->now = bpf_ktime_get_boot_ns();
 	(*m)->v4 = v4;
 	(*m)->slot = *i;
-	(*m)->ifindex = 0;
+	(*m)->ifindex = (*m)->to.other = (*m)->from.other = 0;
 	return (*(volatile __u32 *)&s->v4 == v4 ? s : 0);
 }
 
@@ -466,13 +473,13 @@ dstmd_out(struct __sk_buff *skb)
  * hop's link address makes the kernel test it (RFC 4861, 7.3). 1: now.
  */
 static __always_inline int
-asks(const struct job *j)
+asks(__u16 *asked, const struct moment *m)
 {
-	__u32 now = (__u32)(j->m->now >> 30);
+	__u16 now = (__u16)(m->now >> 30);
 
-	if (j->s->asked == now)
+	if (*asked == now)
 		return (0);
-	j->s->asked = now;
+	*asked = now;
 	return (1);
 }
 
@@ -511,7 +518,7 @@ dstmd_out_ether(struct __sk_buff *skb)
 	    !LOAD(skb, 0, &eth) || !is_ours(skb, st, &eth))
 		return (TC_ACT_UNSPEC);
 	if (eth.proto != bpf_htons(PROTO_IPV4) ||
-	    plan(skb, ETH_LEN, st, &j) != TC_ACT_OK || asks(&j) ||
+	    plan(skb, ETH_LEN, st, &j) != TC_ACT_OK || asks(&j.s->asked_out, j.m) ||
 	    !route(skb, j.m, &j.out, j.ip.tos, 0) ||
 	    j.m->ifindex != skb->ifindex || !fits(skb, &j) ||
 	    !in_time(&j.s->out_busy, st, j.len + (j.segs - 1) * j.hdr))
@@ -566,6 +573,33 @@ passes_for(struct __sk_buff *skb, const struct bpf_state *st)
 	    LOAD(skb, ETH_LEN, &ip) &&
 	    lease_of(st->flags & BPF_STATE_NODE ? ip.dst : ip.src, &m) != 0);
 }
+
+#ifdef ONWARD
+#include "tunnel/bpf/onward.h"
+
+/* Ingress of another Ethernet interface: the route leads to the shortcut. */
+SEC("tc")
+int
+dstmd_in_other(struct __sk_buff *skb)
+{
+	__u32 zero = 0, segs, hdr, len, to;
+	struct bpf_state *st;
+	struct moment *m;
+	struct ip4 ip;
+
+	st = bpf_map_lookup_elem(&state, &zero);
+	if (!st || st->ifindex == 0 || (st->flags & BPF_STATE_SHORT) == 0 ||
+	    (st->flags & BPF_STATE_LEAVE) || skb->pkt_type != 0 ||
+	    skb->protocol != bpf_htons(PROTO_IPV4) ||
+	    !LOAD(skb, ETH_LEN, &ip) || !lease_of(ip.dst, &m))
+		return (TC_ACT_UNSPEC);
+	len = skb->len - ETH_LEN;
+	if (!measure(skb, ETH_LEN, &ip, len, &segs, &hdr) ||
+	    (to = onward(skb, &m->to, 1, len, hdr)) == 0)
+		return (TC_ACT_UNSPEC);
+	return (bpf_redirect(to, 0));
+}
+#endif
 
 /* Ingress of the Ethernet interface that the outer packets come by. */
 SEC("tc")
@@ -639,6 +673,11 @@ dstmd_in_ether(struct __sk_buff *skb)
 	if ((void *)(e + 1) > (void *)(long)skb->data_end)
 		return (drop(QUEUE));
 	e->proto = bpf_htons(PROTO_IPV4);
+#ifdef ONWARD
+	if ((st->flags & BPF_STATE_NODE) == 0 && !asks(&s->asked_in, m) &&
+	    (zero = onward(skb, &m->from, 0, len, hdr)) != 0)
+		return (bpf_redirect(zero, 0));
+#endif
 	return (TC_ACT_OK);
 }
 

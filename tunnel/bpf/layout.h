@@ -11,7 +11,7 @@
  * To be raised with every change of what maps mean, here or in the programs:
  * those of a daemon before are taken over only where it is the same.
  */
-#define BPF_LAYOUT	4
+#define BPF_LAYOUT	5
 
 /*
  * One lease. v6 never changes while v4 is set: another address is another
@@ -19,7 +19,8 @@
  */
 struct bpf_slot {
 	__u32	 v4;		/* 0: nobody's */
-	__u32	 asked;		/* 2^30 ns: its next hop's link address */
+	__u16	 asked_in;	/* 2^30 ns: for its next hop's link address, */
+	__u16	 asked_out;	/* out of the tunnel and into it */
 	__u32	 v6[4];
 	__u64	 expires;	/* 0: never */
 	__u64	 in_packets, in_bytes, out_packets, out_bytes;
