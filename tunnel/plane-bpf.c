@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/tree.h>
 
 #include <net/if.h>
@@ -59,6 +60,7 @@ struct sum {
 
 static struct bpfdev	 devs[TUNNEL_DEV_MAX];
 static int		 leaving;	/* all packets to user space */
+static uint32_t		 netns;		/* inode; 0: unknown */
 
 static int	 attach(struct bpfdev *);
 static int		 ncpus;
@@ -307,8 +309,11 @@ plane_bpf_prepare(uint32_t dev, uint32_t max, const char *ifname,
     const char **why)
 {
 	struct bpfdev *b = &devs[dev];
+	struct stat sb;
 
 	libbpf_set_print(say);
+	if (stat("/proc/self/ns/net", &sb) == 0)
+		netns = (uint32_t)sb.st_ino;
 	ncpus = libbpf_num_possible_cpus();
 	if (ifname != NULL) {
 		strlcpy(b->ifname, ifname, sizeof(b->ifname));
@@ -537,6 +542,7 @@ set_state(struct bpfdev *b, uint32_t ifindex)
 	if (pd->demand)
 		flags |= BPF_STATE_DEMAND;
 	st->device = ifindex;
+	st->netns = netns;
 	if (st->ifindex == ifindex && st->flags == flags &&
 	    st->mtu == pd->mtu && st->rate == pd->rate &&
 	    memcmp(st->local, &pd->local, sizeof(st->local)) == 0)

@@ -94,8 +94,9 @@ struct {
  */
 struct turn {			/* see onward.h */
 	__u32	 other, by, tos;	/* of an IPv4 packet; other 0: none */
-	__u32	 ifindex, mtu;
+	__u32	 ifindex, mtu, hop;	/* ifindex 0: none */
 	__u16	 dst[3], src[3];
+	volatile __u64 device;	/* the kernel's own */
 };
 
 struct moment {
@@ -441,7 +442,6 @@ dstmd_out(struct __sk_buff *skb)
 	struct bpf_redir_neigh nh = {};
 	struct bpf_state *st;
 	struct job j = {};
-	struct ip6 *to;
 	__u32 zero = 0;
 	int r;
 
@@ -458,10 +458,9 @@ dstmd_out(struct __sk_buff *skb)
 	/* bpf_redirect_neigh wants a link header to replace. */
 	if (bpf_skb_change_head(skb, ETH_LEN, 0) != 0)
 		return (swallow(QUEUE));
-	to = (void *)(long)skb->data + ETH_LEN;
-	if ((void *)(to + 1) > (void *)(long)skb->data_end)
+	if (bpf_skb_store_bytes(skb, ETH_LEN, &j.out, sizeof(j.out),
+	    BPF_F_RECOMPUTE_CSUM) != 0)
 		return (swallow(QUEUE));
-	*to = j.out;
 	count_out(&j);
 	nh.nh_family = AF_INET6;
 	__builtin_memcpy(nh.ipv6_nh, j.m->hop, sizeof(nh.ipv6_nh));
@@ -508,8 +507,7 @@ dstmd_out_ether(struct __sk_buff *skb)
 {
 	struct bpf_state *st;
 	struct job j = {};
-	struct ether eth, *e;
-	struct ip6 *to;
+	struct ether eth;
 	__u32 zero = 0;
 
 	st = bpf_map_lookup_elem(&state, &zero);
@@ -526,13 +524,13 @@ dstmd_out_ether(struct __sk_buff *skb)
 	/* Not where it has just come out of a tunnel, for one. */
 	if (make_room(skb, ETH_LEN, st, &j) != 0)
 		return (bpf_redirect(st->device, 0));
-	e = (void *)(long)skb->data;
-	to = (void *)(e + 1);
-	if ((void *)(to + 1) > (void *)(long)skb->data_end)
+	__builtin_memcpy(eth.dst, j.m->mac, sizeof(eth.dst));
+	eth.proto = bpf_htons(PROTO_IPV6);
+	if (bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth),
+	    BPF_F_RECOMPUTE_CSUM) != 0 ||
+	    bpf_skb_store_bytes(skb, ETH_LEN, &j.out, sizeof(j.out),
+	    BPF_F_RECOMPUTE_CSUM) != 0)
 		return (drop(QUEUE));
-	__builtin_memcpy(e->dst, j.m->mac, sizeof(e->dst));
-	e->proto = bpf_htons(PROTO_IPV6);
-	*to = j.out;
 	count_out(&j);
 	return (TC_ACT_OK);
 }
@@ -582,7 +580,7 @@ SEC("tc")
 int
 dstmd_in_other(struct __sk_buff *skb)
 {
-	__u32 zero = 0, segs, hdr, len, to;
+	__u32 zero = 0, segs, hdr, len, size;
 	struct bpf_state *st;
 	struct moment *m;
 	struct ip4 ip;
@@ -594,11 +592,38 @@ dstmd_in_other(struct __sk_buff *skb)
 	    !LOAD(skb, ETH_LEN, &ip) || !lease_of(ip.dst, &m))
 		return (TC_ACT_UNSPEC);
 	len = skb->len - ETH_LEN;
+	/* Ethernet has no frames as short as that. */
+	if (skb->gso_size == 0 && bpf_ntohs(ip.len) < len &&
+	    bpf_ntohs(ip.len) >= sizeof(ip)) {
+		len = bpf_ntohs(ip.len);
+		if (bpf_skb_change_tail(skb, ETH_LEN + len, 0) != 0)
+			return (TC_ACT_UNSPEC);
+	}
 	if (!measure(skb, ETH_LEN, &ip, len, &segs, &hdr) ||
-	    (to = onward(skb, &m->to, 1, len, hdr)) == 0)
+	    (size = skb->gso_size ? hdr + skb->gso_size : len) > st->mtu ||
+	    !onward(skb, &m->to, st->netns, 1, size))
 		return (TC_ACT_UNSPEC);
-	return (bpf_redirect(to, 0));
+	return (bpf_redirect(m->to.ifindex, 0));
 }
+
+/* What came out of the tunnel, its largest packet of that size. */
+static __always_inline int
+hand_on(struct __sk_buff *skb, const struct bpf_state *st, struct bpf_slot *s,
+    struct moment *m, __u32 size)
+{
+	struct bpf_redir_neigh nh = {};
+
+	if ((st->flags & BPF_STATE_NODE) ||
+	    !onward(skb, &m->from, st->netns, 0, size))
+		return (TC_ACT_OK);
+	if (!asks(&s->asked_in, m))
+		return (bpf_redirect(m->from.ifindex, 0));
+	nh.nh_family = AF_INET;
+	nh.ipv4_nh = m->from.hop;
+	return (bpf_redirect_neigh(m->from.ifindex, &nh, sizeof(nh), 0));
+}
+#else
+#define hand_on(skb, st, s, m, size)	TC_ACT_OK	/* the host does it */
 #endif
 
 /* Ingress of the Ethernet interface that the outer packets come by. */
@@ -673,12 +698,8 @@ dstmd_in_ether(struct __sk_buff *skb)
 	if ((void *)(e + 1) > (void *)(long)skb->data_end)
 		return (drop(QUEUE));
 	e->proto = bpf_htons(PROTO_IPV4);
-#ifdef ONWARD
-	if ((st->flags & BPF_STATE_NODE) == 0 && !asks(&s->asked_in, m) &&
-	    (zero = onward(skb, &m->from, 0, len, hdr)) != 0)
-		return (bpf_redirect(zero, 0));
-#endif
-	return (TC_ACT_OK);
+	return (hand_on(skb, st, s, m,
+	    skb->gso_size ? hdr + skb->gso_size : len));
 }
 
 /*

@@ -41,6 +41,7 @@ struct bpf_state {
 	__u32	 tep4;		/* its echo replies are user space's; 0: none */
 	__u32	 local[4];
 	__u32	 device;	/* ifindex, also while that is 0 for a moment */
+	__u32	 netns;		/* inode of the host's network namespace */
 	__u64	 used;		/* when user space was shown a packet */
 	__u64	 rate;		/* bits/s of a lease, each way; 0: no limit */
 };

@@ -7,13 +7,19 @@
 #ifndef TUNNEL_BPF_ONWARD_H
 #define TUNNEL_BPF_ONWARD_H
 
+#include <bpf/bpf_core_read.h>
+
 #define AF_INET		2
 #define PRE_ROUTING	0		/* of hooks_ipv4 */
 #define FORWARD		2
 #define POST_ROUTING	4
 #define POLICY_OUT	1		/* of IPsec's */
 #define POLICY_FWD	2
-#define POLICY_BLOCK	1
+#define POLICY_ACCEPT	2
+#define ETHERNET	1
+#define MAC_LEN		6
+#define DEVICES		256		/* of dev_index_head, NETDEV_HASHENTRIES */
+#define CHAIN_MAX	16
 
 /*
  * Of the kernel's structures what is asked here; libbpf finds it in the one
@@ -21,10 +27,24 @@
  */
 #pragma clang attribute push(__attribute__((preserve_access_index)), \
     apply_to = record)
-struct nf_hook_entries;
-struct rx_handler;
+struct hlist_node {
+	struct hlist_node	*next;
+};
+
+struct hlist_head {
+	struct hlist_node	*first;
+};
 
 struct net {
+	struct {
+		unsigned int		 inum;
+	} ns;
+	struct hlist_head	*dev_index_head;
+	struct {
+		_Bool			 fib_has_custom_rules;
+		__u8			 sysctl_fib_multipath_hash_policy;
+		__u8			 sysctl_ip_fwd_update_priority;
+	} ipv4;
 	struct {
 		struct nf_hook_entries	*hooks_ipv4[5];
 	} nf;
@@ -54,32 +74,50 @@ struct net_device {
 	struct {
 		struct net	*net;
 	} nd_net;
+	int			 ifindex;
+	unsigned short		 type;
+	unsigned char		 addr_len;
+	struct hlist_node	 index_hlist;
 	struct bpf_mprog_entry	*tcx_ingress;
-	struct nf_hook_entries	*nf_hooks_ingress;
+	struct nf_hook_entries	*nf_hooks_ingress, *nf_hooks_egress;
 	struct netdev_queue	*ingress_queue;
 	void			*rx_handler;
 };
 
 struct sk_buff {
 	struct net_device	*dev;
+	unsigned long		 _skb_refdst;
+	__u8			 active_extensions;
 };
 #pragma clang attribute pop
 
 extern void *bpf_cast_to_kern_ctx(void *) __ksym;
+extern void *bpf_rdonly_cast(const void *, __u32) __ksym;
 
-/* Firewalls, conntrack, SELinux and IPsec are hooks or policies. */
+#define AT(type, address)						\
+	((struct type *)bpf_rdonly_cast((const void *)(address),	\
+	    bpf_core_type_id_kernel(struct type)))
+
+/*
+ * Firewalls, conntrack, SELinux and IPsec are hooks or policies. What can not
+ * be read is 0: so something is asked that is not.
+ */
 static __always_inline int
-host_has_a_say(const struct net_device *dev)
+host_has_a_say(const struct sk_buff *skb, const struct net_device *dev,
+    const struct net *net, __u32 netns)
 {
-	const struct net *net = dev->nd_net.net;
-
-	return (net->nf.hooks_ipv4[PRE_ROUTING] != 0 ||
+	return (net->ns.inum != netns || netns == 0 ||
+	    net->nf.hooks_ipv4[PRE_ROUTING] != 0 ||
 	    net->nf.hooks_ipv4[FORWARD] != 0 ||
 	    net->nf.hooks_ipv4[POST_ROUTING] != 0 ||
 	    net->xfrm.policy_count[POLICY_OUT] != 0 ||
 	    net->xfrm.policy_count[POLICY_FWD] != 0 ||
-	    net->xfrm.policy_default[POLICY_FWD] == POLICY_BLOCK ||
-	    dev->nf_hooks_ingress != 0 || dev->rx_handler != 0);
+	    net->xfrm.policy_default[POLICY_FWD] != POLICY_ACCEPT ||
+	    net->xfrm.policy_default[POLICY_OUT] != POLICY_ACCEPT ||
+	    net->ipv4.fib_has_custom_rules ||
+	    net->ipv4.sysctl_fib_multipath_hash_policy != 0 ||
+	    dev->nf_hooks_ingress != 0 || dev->rx_handler != 0 ||
+	    skb->_skb_refdst != 0 || skb->active_extensions != 0);
 }
 
 /* Of what comes after our program, the only one there, in the same hook. */
@@ -87,9 +125,46 @@ static __always_inline int
 others_have_a_say(const struct net_device *dev)
 {
 	return (dev->tcx_ingress == 0 ||
+	    dev->tcx_ingress->fp_items[0].prog == 0 ||
 	    dev->tcx_ingress->fp_items[1].prog != 0 ||
 	    (dev->ingress_queue != 0 &&
 	    dev->ingress_queue->qdisc_sleeping->handle != 0));
+}
+
+/*
+ * The address of that Ethernet interface in the kernel's memory, 0: there is
+ * none. In *at it loses the type that the verifier knows of a pointer.
+ */
+static __always_inline __u64
+find_device(const struct net *net, __u32 ifindex, volatile __u64 *at)
+{
+	const struct hlist_node *n;
+	const struct net_device *d;
+	__u32 i;
+
+	*at = (__u64)net->dev_index_head;
+	n = AT(hlist_head, *at + (ifindex & (DEVICES - 1)) *
+	    sizeof(struct hlist_head))->first;
+	for (i = 0; i < CHAIN_MAX && n != 0; i++) {
+		*at = (__u64)n;
+		*at -= bpf_core_field_offset(struct net_device, index_hlist);
+		d = AT(net_device, *at);
+		if (d->ifindex == (int)ifindex)
+			return (d->type == ETHERNET && d->addr_len == MAC_LEN ?
+			    *at : 0);
+		n = d->index_hlist.next;
+	}
+	return (0);
+}
+
+/* tc's packets do not pass this hook of the interface that they leave by. */
+static __always_inline int
+way_out_has_a_say(const struct turn *t, const struct net *net)
+{
+	const struct net_device *d = AT(net_device, t->device);
+
+	return (d->ifindex != (int)t->ifindex || d->nd_net.net != net ||
+	    d->nf_hooks_egress != 0);
 }
 
 /* ip_rcv would take it; no options. */
@@ -107,42 +182,42 @@ is_plain(const struct ip4 *ip)
 	    !martian(ip->src) && !martian(ip->dst));
 }
 
+static __always_inline int
+look_up(struct __sk_buff *skb, struct bpf_fib_lookup *fib, __u8 tos,
+    __u32 src, __u32 dst, __u32 flags)
+{
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->family = AF_INET;
+	fib->ifindex = skb->ifindex;
+	fib->tot_len = 1;		/* so that the MTU is told */
+	fib->tos = tos;
+	fib->ipv4_src = src;
+	fib->ipv4_dst = dst;
+	return (bpf_fib_lookup(skb, fib, sizeof(*fib), flags) == 0 &&
+	    fib->family == AF_INET);
+}
+
 /*
  * The way of packets like this one, found out once in a moment: there is a
  * route, and the source is by the interface that they came by, so that no
  * rp_filter minds. Its ifindex is 0 where they are the host's to forward.
  */
 static __always_inline void
-find_turn(struct __sk_buff *skb, struct turn *t, const struct ip4 *ip,
-    __u32 other)
+find_turn(struct __sk_buff *skb, struct turn *t, const struct net *net,
+    __u8 tos, __u32 src, __u32 dst)
 {
-	struct bpf_fib_lookup fib = {};
+	struct bpf_fib_lookup fib;
 
-	t->other = other;
-	t->by = skb->ifindex;
-	t->tos = ip->tos;
 	t->ifindex = 0;
-	fib.family = AF_INET;
-	fib.ifindex = skb->ifindex;
-	fib.tot_len = 1;
-	fib.tos = ip->tos;
-	fib.ipv4_src = ip->dst;
-	fib.ipv4_dst = ip->src;
-	if (bpf_fib_lookup(skb, &fib, sizeof(fib), SKIP_NEIGH) != 0 ||
-	    fib.ifindex != skb->ifindex)
-		return;
-	__builtin_memset(&fib, 0, sizeof(fib));
-	fib.family = AF_INET;
-	fib.ifindex = skb->ifindex;
-	fib.tot_len = 1;
-	fib.tos = ip->tos;
-	fib.ipv4_src = ip->src;
-	fib.ipv4_dst = ip->dst;
-	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != 0 ||
-	    fib.ifindex == skb->ifindex)
+	if (!look_up(skb, &fib, tos, dst, src, SKIP_NEIGH) ||
+	    fib.ifindex != skb->ifindex ||
+	    !look_up(skb, &fib, tos, src, dst, 0) ||
+	    fib.ifindex == skb->ifindex ||
+	    find_device(net, fib.ifindex, &t->device) == 0)
 		return;
 	t->ifindex = fib.ifindex;
 	t->mtu = fib.mtu_result;
+	t->hop = fib.ipv4_dst;
 	__builtin_memcpy(t->dst, fib.dmac, sizeof(t->dst));
 	__builtin_memcpy(t->src, fib.smac, sizeof(t->src));
 }
@@ -166,34 +241,45 @@ older(struct ip4 *ip)
 
 /*
  * The frame of an IPv4 packet of a lease, of which other is the other end, at
- * its ingress: where it goes, rewritten for that, or 0 and it is as it was.
- * Sizes are those of measure.
+ * its ingress, rewritten for where it goes: 1, or 0 and it is as it was. At an
+ * interface where our program alone is others are asked too. size is that of
+ * the largest packet that it will be.
  */
-static __always_inline __u32
-onward(struct __sk_buff *skb, struct turn *t, int alone, __u32 len, __u32 hdr)
+static __always_inline int
+onward(struct __sk_buff *skb, struct turn *t, __u32 netns, int alone,
+    __u32 size)
 {
-	const struct net_device *dev;
+	struct sk_buff *k = bpf_cast_to_kern_ctx(skb);
+	const struct net_device *dev = k->dev;
+	const struct net *net = dev->nd_net.net;
 	struct ether *e = (void *)(long)skb->data;
 	struct ip4 *ip = (void *)(e + 1);
-	__u32 other;
+	__u32 other, src, dst;
+	__u8 tos;
 
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end || !is_plain(ip) ||
-	    skb->mark != 0 || skb->vlan_present)
+	    skb->mark != 0 || skb->vlan_present ||
+	    host_has_a_say(k, dev, net, netns) ||
+	    (alone && others_have_a_say(dev)))
 		return (0);
-	dev = ((struct sk_buff *)bpf_cast_to_kern_ctx(skb))->dev;
-	if (host_has_a_say(dev) || (alone && others_have_a_say(dev)))
-		return (0);
-	other = alone ? ip->src : ip->dst;
-	if (t->other != other || t->by != skb->ifindex || t->tos != ip->tos)
-		find_turn(skb, t, ip, other);
-	if (t->ifindex == 0 ||
-	    (skb->gso_size ? hdr + skb->gso_size : len) > t->mtu)
+	src = ip->src;
+	dst = ip->dst;
+	tos = ip->tos;
+	other = alone ? src : dst;
+	if (t->other != other || t->by != skb->ifindex || t->tos != tos) {
+		find_turn(skb, t, net, tos, src, dst);
+		t->other = other;
+		t->by = skb->ifindex;
+		t->tos = tos;
+	}
+	if (t->ifindex == 0 || size > t->mtu || way_out_has_a_say(t, net))
 		return (0);
 	__builtin_memcpy(e->dst, t->dst, sizeof(e->dst));
 	__builtin_memcpy(e->src, t->src, sizeof(e->src));
 	older(ip);
-	skb->priority = priority(ip->tos);
-	return (t->ifindex);
+	if (net->ipv4.sysctl_ip_fwd_update_priority)
+		skb->priority = priority(tos);
+	return (1);
 }
 
 #endif /* TUNNEL_BPF_ONWARD_H */
