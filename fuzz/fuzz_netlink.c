@@ -24,7 +24,7 @@ enum { UP, DEL, ADDR, ROUTE, ROUTE_DEL, RULE, CLEAN, HAS, MTU, LOCAL,
     NCALL };
 enum { TUNNEL_ADD, TUNNEL_PROBE, TUNNEL_PEER, TUNNEL_DEL, TUNNEL_DROPS,
     LEASE_ADD, LEASE_DEL, LEASE_COUNT, BPF, BPF_OUTER, POLICIES,
-    ADDR_ONLY, SHORT_MAY, SHORT_SET, SHORT_DEL, NTUNNEL };
+    ADDR_ONLY, SHORT_MAY, SHORT_SET, SHORT_DEL, SHORT_OTHERS, NTUNNEL };
 
 #define RIGHT	0x80		/* of the call: number and port are right */
 #define TUNNEL	0x40		/* it is one of the second row */
@@ -107,7 +107,8 @@ tunnel_one(uint32_t call, int is_node)
 	struct netlink_count from, to;
 	struct netlink_outer outer;
 	uint64_t drops[3];
-	int i;
+	int i, others[2];
+	ssize_t n;
 
 	switch (call % NTUNNEL) {
 	case TUNNEL_ADD:
@@ -169,6 +170,12 @@ tunnel_one(uint32_t call, int is_node)
 		outer.ifindex = 8;
 		(void)netlink_short_del(&outer);
 		(void)netlink_outer_moved(&outer, &v6);
+		break;
+	case SHORT_OTHERS:
+		n = netlink_short_others(8, others, 2);
+		MUST(n >= -1 && n <= 2);
+		while (n-- > 0)
+			MUST(others[n] > 0 && others[n] != 8);
 		break;
 	}
 }
