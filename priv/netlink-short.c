@@ -38,10 +38,15 @@ struct twin {
 };
 
 struct twins {
-	int		 want;			/* twins, or the others */
 	int		 full;
 	size_t		 n;
 	struct twin	 of[TWINS_MAX];
+};
+
+/* All routes of ours, by one walk through the kernel's table. */
+struct ours {
+	uint32_t	 device;	/* routes by it, 0: none */
+	struct twins	 routes, twins;
 };
 
 static struct mnl_socket	*strict;	/* what it dumps is filtered */
@@ -266,9 +271,10 @@ static int
 route_cb(const struct nlmsghdr *nh, void *arg)
 {
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nh);
-	struct twins *all = arg;
+	struct ours *ours = arg;
 	const struct nlattr *a;
 	struct twin t = { 0 };
+	struct twins *to;
 	size_t len;
 
 	if (nh->nlmsg_type != RTM_NEWROUTE ||
@@ -299,34 +305,35 @@ route_cb(const struct nlmsghdr *nh, void *arg)
 			t.is_twin = memcmp(mnl_attr_get_payload(a), gateway,
 			    sizeof(gateway)) == 0;
 	}
-	if (t.is_twin != all->want)
+	if (!t.is_twin && (ours->device == 0 || t.oif != ours->device))
 		return (MNL_CB_OK);
-	if (all->n == TWINS_MAX)
-		all->full = 1;
+	to = t.is_twin ? &ours->twins : &ours->routes;
+	if (to->n == TWINS_MAX)
+		to->full = 1;
 	else
-		all->of[all->n++] = t;
+		to->of[to->n++] = t;
 	return (MNL_CB_OK);
 }
 
-/* Routes of ours by that interface, 0: by any. */
+/* Twins by the interface oif, 0: by any; and the routes by a device. */
 static int
-routes(int oif, int twins, struct twins *all)
+routes(int device, int oif, struct ours *ours)
 {
 	struct nlmsghdr *nh;
 	struct rtmsg *rtm;
 	int tries;
 
 	for (tries = 0; tries < DUMP_TRIES; tries++) {
-		all->n = 0;
-		all->full = 0;
-		all->want = twins;
+		ours->device = (uint32_t)device;
+		ours->routes.n = ours->twins.n = 0;
+		ours->routes.full = ours->twins.full = 0;
 		nh = netlink_request(RTM_GETROUTE, NLM_F_DUMP);
 		rtm = mnl_nlmsg_put_extra_header(nh, sizeof(*rtm));
 		rtm->rtm_family = AF_INET;
 		rtm->rtm_protocol = RTPROT_DSTMD;
 		if (oif != 0)
 			mnl_attr_put_u32(nh, RTA_OIF, (uint32_t)oif);
-		if (netlink_ask(strict, nh, route_cb, all) == 0)
+		if (netlink_ask(strict, nh, route_cb, ours) == 0)
 			return (0);
 		if (errno != EINTR)
 			break;
@@ -403,14 +410,14 @@ neighbour(int outer, const uint8_t mac[6])
 	return (netlink_talk(nh, NULL, NULL));
 }
 
-/* The routes of the device, as their twins shall be. */
+/* The routes of a device become what their twins shall be. */
 static int
 wanted(int device, int outer, uint32_t mtu, struct twins *all)
 {
 	struct in_addr own;
 	size_t i;
 
-	if (addr_get(device, &own) == -1 || routes(device, 0, all) == -1)
+	if (addr_get(device, &own) == -1)
 		return (-1);
 	if (all->full) {
 		errno = E2BIG;
@@ -429,26 +436,27 @@ wanted(int device, int outer, uint32_t mtu, struct twins *all)
 int
 netlink_short_set(int device, int outer, uint32_t mtu)
 {
-	static struct twins want, has;
+	static struct ours ours;
+	const struct twins *want = &ours.routes, *has = &ours.twins;
 	struct netlink_link link;
 	const struct twin *t;
 	size_t i;
 
 	if (netlink_link_get(NULL, outer, &link) == -1 ||
 	    neighbour(outer, link.mac) == -1 ||
-	    wanted(device, outer, mtu, &want) == -1 ||
-	    routes(0, 1, &has) == -1)
+	    routes(device, 0, &ours) == -1 ||
+	    wanted(device, outer, mtu, &ours.routes) == -1)
 		return (-1);
-	for (i = 0; i < want.n; i++)
-		if (find(&has, &want.of[i], is_same) == NULL &&
+	for (i = 0; i < want->n; i++)
+		if (find(has, &want->of[i], is_same) == NULL &&
 		    twin_change(RTM_NEWROUTE, NLM_F_CREATE,
-		    &want.of[i]) == -1 && errno != EEXIST)
+		    &want->of[i]) == -1 && errno != EEXIST)
 			return (-1);
-	for (i = 0; i < has.n; i++) {
-		t = &has.of[i];
+	for (i = 0; i < has->n; i++) {
+		t = &has->of[i];
 		/* By the interface of before, or of a route that is gone. */
-		if (find(&want, t, is_same) == NULL && (t->oif ==
-		    (uint32_t)outer || find(&want, t, is_alike) != NULL))
+		if (find(want, t, is_same) == NULL && (t->oif ==
+		    (uint32_t)outer || find(want, t, is_alike) != NULL))
 			(void)twin_change(RTM_DELROUTE, 0, t);
 	}
 	return (0);
@@ -458,16 +466,17 @@ netlink_short_set(int device, int outer, uint32_t mtu)
 static int
 twins_remove(int outer)
 {
-	static struct twins all;
+	static struct ours ours;
+	const struct twins *all = &ours.twins;
 	const struct twin *t;
 	uint32_t asked = 0, of = 0;
 	size_t i, n;
 
 	do {
-		if (routes(outer, 1, &all) == -1)
+		if (routes(0, outer, &ours) == -1)
 			return (-1);
-		for (i = n = 0; i < all.n; i++) {
-			t = &all.of[i];
+		for (i = n = 0; i < all->n; i++) {
+			t = &all->of[i];
 			if (outer == 0 && t->oif != asked)
 				of = netlink_bpf_short_of((int)(asked =
 				    t->oif));
@@ -480,7 +489,7 @@ twins_remove(int outer)
 			if (outer == 0)
 				(void)neighbour((int)t->oif, NULL);
 		}
-	} while (all.full && n > 0);
+	} while (all->full && n > 0);
 	return (0);
 }
 

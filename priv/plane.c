@@ -81,6 +81,7 @@ choose_kernel(const struct conf *conf)
 #define NODE_ROOM	4
 #define LOOK_MS		20		/* after interfaces have changed */
 #define LOOK_AGAIN_MS	10000		/* and if others meddle with routes */
+#define LOOK_SHARE	100		/* of our time one goes there */
 #define FLAGS_AT	132	/* of a route, in /proc/net/ipv6_route */
 
 /* Does this host know a router by its advertisements? 1 or 0. */
@@ -214,14 +215,19 @@ static int		 soon;
 static void
 interfaces_look(evutil_socket_t fd, short what, void *arg)
 {
+	int64_t begin, next;
+
 	(void)fd;
 	(void)what;
 	(void)arg;
 	if (priv.quitting)
 		return;
+	begin = now_ms();
 	plane_bpf_look();
 	soon = 0;
-	timer_set(looking, LOOK_AGAIN_MS);
+	/* The kernel walks all of its routes, which may be the Internet's. */
+	next = (now_ms() - begin) * LOOK_SHARE;
+	timer_set(looking, next > LOOK_AGAIN_MS ? next : LOOK_AGAIN_MS);
 }
 
 static void
