@@ -410,15 +410,12 @@ neighbour(int outer, const uint8_t mac[6])
 	return (netlink_talk(nh, NULL, NULL));
 }
 
-/* The routes of a device become what their twins shall be. */
+/* The routes of a device with that address become what their twins shall be. */
 static int
-wanted(int device, int outer, uint32_t mtu, struct twins *all)
+wanted(struct in_addr own, int outer, uint32_t mtu, struct twins *all)
 {
-	struct in_addr own;
 	size_t i;
 
-	if (addr_get(device, &own) == -1)
-		return (-1);
 	if (all->full) {
 		errno = E2BIG;
 		return (-1);
@@ -440,12 +437,14 @@ netlink_short_set(int device, int outer, uint32_t mtu)
 	const struct twins *want = &ours.routes, *has = &ours.twins;
 	struct netlink_link link;
 	const struct twin *t;
+	struct in_addr own;
 	size_t i;
 
 	if (netlink_link_get(NULL, outer, &link) == -1 ||
 	    neighbour(outer, link.mac) == -1 ||
+	    addr_get(device, &own) == -1 ||
 	    routes(device, 0, &ours) == -1 ||
-	    wanted(device, outer, mtu, &ours.routes) == -1)
+	    wanted(own, outer, mtu, &ours.routes) == -1)
 		return (-1);
 	for (i = 0; i < want->n; i++)
 		if (find(has, &want->of[i], is_same) == NULL &&
