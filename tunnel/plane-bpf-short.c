@@ -113,8 +113,8 @@ others_look(struct bpfdev *b)
 }
 
 /*
- * Routes lead there last, and away first; while they
- * do packets may come in by it, as the kernel may ask for the way back.
+ * Routes lead there last, and away first; while they do packets may come in by
+ * it, as the kernel may ask for the way back.
  */
 void
 plane_bpf_short_off(struct bpfdev *b)
@@ -178,7 +178,8 @@ plane_bpf_short(struct bpfdev *b)
 		plane_bpf_short_off(b);
 	if (why == NULL && !was_short)
 		log_info("%s: packets come and go by the outer interface "
-		    "alone", b->conf.ifname);
+		    "alone%s", b->conf.ifname, b->nothers > 0 ? ", and are "
+		    "handed on by programs while no firewall asks" : "");
 	else if (why != NULL && (b->why_not == NULL ||
 	    strcmp(why, b->why_not) != 0))
 		log_info("%s: packets come and go by this interface too: %s",
