@@ -20,6 +20,7 @@
 #define MAC_LEN		6
 #define DEVICES		256		/* of dev_index_head, NETDEV_HASHENTRIES */
 #define CHAIN_MAX	16
+#define TEPS_MAX	16		/* TUNNEL_DEV_MAX */
 
 /*
  * Of the kernel's structures what is asked here; libbpf finds it in the one
@@ -60,6 +61,10 @@ struct Qdisc {
 
 struct netdev_queue {
 	struct Qdisc	*qdisc_sleeping;
+};
+
+struct bpf_prog {
+	__u8		 tag[8];
 };
 
 struct bpf_mprog_fp {
@@ -120,15 +125,24 @@ host_has_a_say(const struct sk_buff *skb, const struct net_device *dev,
 	    skb->_skb_refdst != 0 || skb->active_extensions != 0);
 }
 
-/* Of what comes after our program, the only one there, in the same hook. */
+/*
+ * Of those in the hook where our program is: another TEP's is the same, and has
+ * other leases. Where all are the same they are ours.
+ */
 static __always_inline int
 others_have_a_say(const struct net_device *dev)
 {
-	return (dev->tcx_ingress == 0 ||
-	    dev->tcx_ingress->fp_items[0].prog == 0 ||
-	    dev->tcx_ingress->fp_items[1].prog != 0 ||
-	    (dev->ingress_queue != 0 &&
-	    dev->ingress_queue->qdisc_sleeping->handle != 0));
+	const struct bpf_mprog_entry *in = dev->tcx_ingress;
+	__u32 i;
+
+	if (in == 0 || in->fp_items[0].prog == 0 || (dev->ingress_queue != 0 &&
+	    dev->ingress_queue->qdisc_sleeping->handle != 0))
+		return (1);
+	for (i = 1; i < TEPS_MAX && in->fp_items[i].prog != 0; i++)
+		if (*(__u64 *)in->fp_items[i].prog->tag !=
+		    *(__u64 *)in->fp_items[0].prog->tag)
+			return (1);
+	return (in->fp_items[i].prog != 0);
 }
 
 /*
