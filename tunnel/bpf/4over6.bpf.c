@@ -583,12 +583,14 @@ dstmd_in_other(struct __sk_buff *skb)
 	__u32 zero = 0, segs, hdr, len, size;
 	struct bpf_state *st;
 	struct moment *m;
+	struct ether eth;
 	struct ip4 ip;
 
 	st = bpf_map_lookup_elem(&state, &zero);
 	if (!st || st->ifindex == 0 || (st->flags & BPF_STATE_SHORT) == 0 ||
 	    (st->flags & BPF_STATE_LEAVE) || skb->pkt_type != 0 ||
 	    skb->protocol != bpf_htons(PROTO_IPV4) ||
+	    !LOAD(skb, 0, &eth) || eth.proto != bpf_htons(PROTO_IPV4) ||
 	    !LOAD(skb, ETH_LEN, &ip) || !lease_of(ip.dst, &m))
 		return (TC_ACT_UNSPEC);
 	len = skb->len - ETH_LEN;

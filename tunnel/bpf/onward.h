@@ -271,7 +271,9 @@ onward(struct __sk_buff *skb, struct turn *t, __u32 netns, int alone,
 	__u32 other, src, dst;
 	__u8 tos;
 
+	/* The host trims a frame that says less, and drops one that says more. */
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end || !is_plain(ip) ||
+	    bpf_ntohs(ip->len) != skb->len - ETH_LEN ||
 	    skb->mark != 0 || skb->vlan_present ||
 	    host_has_a_say(k, dev, net, netns) ||
 	    (alone && others_have_a_say(dev)))
