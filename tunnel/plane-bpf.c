@@ -237,7 +237,7 @@ load(struct bpfdev *b, uint32_t max)
 		ifindex = netlink_bpf_attached(b->ifname);
 	if (load_object(b, plane_bpf_object, plane_bpf_object_end, max,
 	    ifindex) == -1) {
-		/* No BTF in this kernel, or no CAP_PERFMON. */
+		/* No BTF in this kernel, or not of all that is asked. */
 		log_debug("plane bpf: this host forwards what leaves the "
 		    "tunnel: %s", strerror(errno));
 		bpf_object__close(b->object);
@@ -321,7 +321,7 @@ plane_bpf_prepare(uint32_t dev, uint32_t max, const char *ifname,
 	}
 	if (ncpus <= 0 || ncpus > CPUS_MAX || load(b, max) == -1) {
 		*why = errno == EPERM || errno == EACCES ?
-		    "it is not allowed here (CAP_BPF)" : errno == EOPNOTSUPP ?
+		    "it is not allowed here (CAP_BPF, CAP_PERFMON)" : errno == EOPNOTSUPP ?
 		    "this kernel lacks what its programs need (Linux 6.3 has "
 		    "it)" : "this kernel does not take its programs";
 		bpf_object__close(b->object);

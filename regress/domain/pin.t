@@ -270,7 +270,7 @@ under="setpriv --bounding-set -bpf,-sys_admin"
 mark node1
 check "the node starts, and may not use bpf" start node1
 check "it says why it has plane tun" \
-    said node1 'plane bpf: it is not allowed here (CAP_BPF); using tun'
+    said node1 'plane bpf: it is not allowed here (CAP_BPF, CAP_PERFMON); using tun'
 check "it has a lease" wait_for 30 has_lease node1
 # No TCP: its checksums, which veth leaves open, a raw socket does not close.
 check "and it works" wait_for 15 on node1 ping -c 1 -W 1 "$web4"
