@@ -10,8 +10,8 @@ build="gcc libc6-dev make pkgconf byacc libbsd-dev libevent-dev libxml2-dev
 demo="iproute2 procps iputils-ping curl nginx-light jq tcpdump"
 fuzz="afl++ clang llvm libclang-rt-14-dev"
 regress="$demo libcmocka-dev python3 perl mandoc clang libclang-rt-14-dev
-    sqlite3 util-linux mount e2fsprogs strace iptables iperf3 krb5-kdc krb5-admin-server
-    krb5-user python3-gssapi libsasl2-modules-gssapi-mit"
+    sqlite3 util-linux mount e2fsprogs strace iptables nftables iperf3 krb5-kdc
+    krb5-admin-server krb5-user python3-gssapi libsasl2-modules-gssapi-mit"
 vm="$demo python3 iperf3 qemu-system-x86 busybox-static cpio kmod"
 bench="$demo python3 ethtool openvpn wireguard-go wireguard-tools"
 lint="mandoc cppcheck clang shellcheck libsasl2-dev linux-libc-dev git
