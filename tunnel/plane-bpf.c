@@ -321,9 +321,10 @@ plane_bpf_prepare(uint32_t dev, uint32_t max, const char *ifname,
 	}
 	if (ncpus <= 0 || ncpus > CPUS_MAX || load(b, max) == -1) {
 		*why = errno == EPERM || errno == EACCES ?
-		    "it is not allowed here (CAP_BPF, CAP_PERFMON)" : errno == EOPNOTSUPP ?
-		    "this kernel lacks what its programs need (Linux 6.3 has "
-		    "it)" : "this kernel does not take its programs";
+		    "it is not allowed here (CAP_BPF, CAP_PERFMON)" :
+		    errno == EOPNOTSUPP ? "this kernel lacks what its programs "
+		    "need (Linux 6.3 has it)" :
+		    "this kernel does not take its programs";
 		bpf_object__close(b->object);
 		b->object = NULL;
 		return (-1);

@@ -469,12 +469,13 @@ dstmd_out(struct __sk_buff *skb)
 
 /*
  * Once in 1.07 s (2^30 ns) a lease's packet takes the long way, whose use of the
- * hop's link address makes the kernel test it (RFC 4861, 7.3). 1: now.
+ * hop's link address makes the kernel test it (RFC 4861, 7.3). 1: now. Of several
+ * hops each is another.
  */
 static __always_inline int
-asks(__u16 *asked, const struct moment *m)
+asks(__u16 *asked, const struct moment *m, __u32 hop)
 {
-	__u16 now = (__u16)(m->now >> 30);
+	__u16 now = (__u16)(m->now >> 30 ^ hop ^ hop >> 16);
 
 	if (*asked == now)
 		return (0);
@@ -516,7 +517,7 @@ dstmd_out_ether(struct __sk_buff *skb)
 	    !LOAD(skb, 0, &eth) || !is_ours(skb, st, &eth))
 		return (TC_ACT_UNSPEC);
 	if (eth.proto != bpf_htons(PROTO_IPV4) ||
-	    plan(skb, ETH_LEN, st, &j) != TC_ACT_OK || asks(&j.s->asked_out, j.m) ||
+	    plan(skb, ETH_LEN, st, &j) != TC_ACT_OK || asks(&j.s->asked_out, j.m, 0) ||
 	    !route(skb, j.m, &j.out, j.ip.tos, 0) ||
 	    j.m->ifindex != skb->ifindex || !fits(skb, &j) ||
 	    !in_time(&j.s->out_busy, st, j.len + (j.segs - 1) * j.hdr))
@@ -618,7 +619,7 @@ hand_on(struct __sk_buff *skb, const struct bpf_state *st, struct bpf_slot *s,
 	if ((st->flags & BPF_STATE_NODE) ||
 	    !onward(skb, &m->from, st->netns, 0, size))
 		return (TC_ACT_OK);
-	if (!asks(&s->asked_in, m))
+	if (!asks(&s->asked_in, m, m->from.hop))
 		return (bpf_redirect(m->from.ifindex, 0));
 	nh.nh_family = AF_INET;
 	nh.ipv4_nh = m->from.hop;
