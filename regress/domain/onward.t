@@ -92,8 +92,8 @@ check "each is counted out of the tunnel" \
 check "and into it" test "$(leased tep out_packets)" -ge $((was_out + 1000))
 
 # Who looks at the interface behind, and what is queued there, sees them.
-ip netns exec "$NS-tep" tcpdump --immediate-mode -ni v4 -U -w "$T/v4.pcap" icmp \
-    2>"$T/tcpdump.log" &
+ip netns exec "$NS-tep" tcpdump --immediate-mode -ni v4 -U \
+    -w "$T/v4.pcap" icmp 2>"$T/tcpdump.log" &
 PIDS="$PIDS $!"
 watching=$!
 check "the interface behind is watched" \
