@@ -96,6 +96,7 @@ struct turn {			/* see onward.h */
 	__u32	 other, by, tos;	/* of an IPv4 packet; other 0: none */
 	__u32	 ifindex, mtu, hop;	/* ifindex 0: none */
 	__u16	 dst[3], src[3];
+	__u32	 has_priority;	/* the TOS says the priority */
 	volatile __u64 device;	/* the kernel's own */
 };
 

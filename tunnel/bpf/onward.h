@@ -103,26 +103,32 @@ extern void *bpf_rdonly_cast(const void *, __u32) __ksym;
 	((struct type *)bpf_rdonly_cast((const void *)(address),	\
 	    bpf_core_type_id_kernel(struct type)))
 
-/*
- * Firewalls, conntrack, SELinux and IPsec are hooks or policies. What can not
- * be read is 0: so something is asked that is not.
- */
+/* Firewalls, conntrack and SELinux are hooks. */
 static __always_inline int
 host_has_a_say(const struct sk_buff *skb, const struct net_device *dev,
-    const struct net *net, __u32 netns)
+    const struct net *net)
 {
-	return (net->ns.inum != netns || netns == 0 ||
-	    net->nf.hooks_ipv4[PRE_ROUTING] != 0 ||
+	return (net->nf.hooks_ipv4[PRE_ROUTING] != 0 ||
 	    net->nf.hooks_ipv4[FORWARD] != 0 ||
 	    net->nf.hooks_ipv4[POST_ROUTING] != 0 ||
-	    net->xfrm.policy_count[POLICY_OUT] != 0 ||
-	    net->xfrm.policy_count[POLICY_FWD] != 0 ||
-	    net->xfrm.policy_default[POLICY_FWD] != POLICY_ACCEPT ||
-	    net->xfrm.policy_default[POLICY_OUT] != POLICY_ACCEPT ||
-	    net->ipv4.fib_has_custom_rules ||
-	    net->ipv4.sysctl_fib_multipath_hash_policy != 0 ||
 	    dev->nf_hooks_ingress != 0 || dev->rx_handler != 0 ||
 	    skb->_skb_refdst != 0 || skb->active_extensions != 0);
+}
+
+/*
+ * IPsec's policies and rules of routing, once in a moment: it is this host, and
+ * has none. What can not be read is 0: so something is asked that is not.
+ */
+static __always_inline int
+is_plain_host(const struct net *net, __u32 netns)
+{
+	return (netns != 0 && net->ns.inum == netns &&
+	    net->xfrm.policy_count[POLICY_OUT] == 0 &&
+	    net->xfrm.policy_count[POLICY_FWD] == 0 &&
+	    net->xfrm.policy_default[POLICY_FWD] == POLICY_ACCEPT &&
+	    net->xfrm.policy_default[POLICY_OUT] == POLICY_ACCEPT &&
+	    !net->ipv4.fib_has_custom_rules &&
+	    net->ipv4.sysctl_fib_multipath_hash_policy == 0);
 }
 
 /*
@@ -171,7 +177,10 @@ find_device(const struct net *net, __u32 ifindex, volatile __u64 *at)
 	return (0);
 }
 
-/* tc's packets do not pass this hook of the interface that they leave by. */
+/*
+ * tc's packets do not pass this hook of the interface that they leave by. That
+ * is in the same namespace as the one that they came by, even if either moves.
+ */
 static __always_inline int
 way_out_has_a_say(const struct turn *t, const struct net *net)
 {
@@ -218,12 +227,13 @@ look_up(struct __sk_buff *skb, struct bpf_fib_lookup *fib, __u8 tos,
  */
 static __always_inline void
 find_turn(struct __sk_buff *skb, struct turn *t, const struct net *net,
-    __u8 tos, __u32 src, __u32 dst)
+    __u32 netns, __u8 tos, __u32 src, __u32 dst)
 {
 	struct bpf_fib_lookup fib;
 
 	t->ifindex = 0;
-	if (!look_up(skb, &fib, tos, dst, src, SKIP_NEIGH) ||
+	if (!is_plain_host(net, netns) ||
+	    !look_up(skb, &fib, tos, dst, src, SKIP_NEIGH) ||
 	    fib.ifindex != skb->ifindex ||
 	    !look_up(skb, &fib, tos, src, dst, 0) ||
 	    fib.ifindex == skb->ifindex ||
@@ -232,6 +242,7 @@ find_turn(struct __sk_buff *skb, struct turn *t, const struct net *net,
 	t->ifindex = fib.ifindex;
 	t->mtu = fib.mtu_result;
 	t->hop = fib.ipv4_dst;
+	t->has_priority = net->ipv4.sysctl_ip_fwd_update_priority;
 	__builtin_memcpy(t->dst, fib.dmac, sizeof(t->dst));
 	__builtin_memcpy(t->src, fib.smac, sizeof(t->src));
 }
@@ -275,7 +286,7 @@ onward(struct __sk_buff *skb, struct turn *t, __u32 netns, int alone,
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end || !is_plain(ip) ||
 	    bpf_ntohs(ip->len) != skb->len - ETH_LEN ||
 	    skb->mark != 0 || skb->vlan_present ||
-	    host_has_a_say(k, dev, net, netns) ||
+	    host_has_a_say(k, dev, net) ||
 	    (alone && others_have_a_say(dev)))
 		return (0);
 	src = ip->src;
@@ -283,7 +294,7 @@ onward(struct __sk_buff *skb, struct turn *t, __u32 netns, int alone,
 	tos = ip->tos;
 	other = alone ? src : dst;
 	if (t->other != other || t->by != skb->ifindex || t->tos != tos) {
-		find_turn(skb, t, net, tos, src, dst);
+		find_turn(skb, t, net, netns, tos, src, dst);
 		t->other = other;
 		t->by = skb->ifindex;
 		t->tos = tos;
@@ -293,7 +304,7 @@ onward(struct __sk_buff *skb, struct turn *t, __u32 netns, int alone,
 	__builtin_memcpy(e->dst, t->dst, sizeof(e->dst));
 	__builtin_memcpy(e->src, t->src, sizeof(e->src));
 	older(ip);
-	if (net->ipv4.sysctl_ip_fwd_update_priority)
+	if (t->has_priority)
 		skb->priority = priority(tos);
 	return (1);
 }
