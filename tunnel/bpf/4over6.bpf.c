@@ -509,7 +509,8 @@ dstmd_out_ether(struct __sk_buff *skb)
 {
 	struct bpf_state *st;
 	struct job j = {};
-	struct ether eth;
+	struct ether eth, *e;
+	struct ip6 *to;
 	__u32 zero = 0;
 
 	st = bpf_map_lookup_elem(&state, &zero);
@@ -528,7 +529,14 @@ dstmd_out_ether(struct __sk_buff *skb)
 		return (bpf_redirect(st->device, 0));
 	__builtin_memcpy(eth.dst, j.m->mac, sizeof(eth.dst));
 	eth.proto = bpf_htons(PROTO_IPV6);
-	if (bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth),
+	e = (void *)(long)skb->data;
+	to = (void *)(e + 1);
+	/* A sum of the whole frame is there where the host did not forward it. */
+	if (bpf_csum_update(skb, 0) < 0 &&
+	    (void *)(to + 1) <= (void *)(long)skb->data_end) {
+		*e = eth;
+		*to = j.out;
+	} else if (bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth),
 	    BPF_F_RECOMPUTE_CSUM) != 0 ||
 	    bpf_skb_store_bytes(skb, ETH_LEN, &j.out, sizeof(j.out),
 	    BPF_F_RECOMPUTE_CSUM) != 0)
