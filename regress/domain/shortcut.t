@@ -10,6 +10,14 @@ grep -q "^BPF_LIBS = ." config.mk || {
 . regress/domain/lib.sh
 domain_start
 domain_build remote 2
+# Who has another link address is found in seconds, not in a minute.
+for h in core tep node1; do
+	for i in $(on "$h" ls /proc/sys/net/ipv6/neigh); do
+		on "$h" sysctl -qw \
+		    "net.ipv6.neigh.$i.base_reachable_time_ms=1000" \
+		    "net.ipv6.neigh.$i.delay_first_probe_time=1"
+	done
+done
 web_start || die "no web server"
 conf_server remote "120 min 5" >"$T/server.conf"
 { echo "plane auto"; conf_tep; } >"$T/tep.conf"
