@@ -81,6 +81,7 @@ choose_kernel(const struct conf *conf)
 #define NODE_ROOM	4
 #define LOOK_MS		20		/* after interfaces have changed */
 #define LOOK_AGAIN_MS	10000		/* and if others meddle with routes */
+#define LOOK_MAX_MS	60000
 #define LOOK_SHARE	100		/* of our time one goes there */
 #define FLAGS_AT	132	/* of a route, in /proc/net/ipv6_route */
 
@@ -227,7 +228,9 @@ interfaces_look(evutil_socket_t fd, short what, void *arg)
 	soon = 0;
 	/* The kernel walks all of its routes, which may be the Internet's. */
 	next = (now_ms() - begin) * LOOK_SHARE;
-	timer_set(looking, next > LOOK_AGAIN_MS ? next : LOOK_AGAIN_MS);
+	if (next < LOOK_AGAIN_MS)
+		next = LOOK_AGAIN_MS;
+	timer_set(looking, next > LOOK_MAX_MS ? LOOK_MAX_MS : next);
 }
 
 static void

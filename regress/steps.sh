@@ -6,7 +6,7 @@ failed=0
 skipped=
 users_added=
 # Lines of a step that passed which are worth a look.
-show='skipped: \|^unsteady: '
+show='skipped: \|^unsteady: \|^ *not ok'
 
 say() {
 	printf '== %s\n' "$*"
