@@ -55,7 +55,7 @@ check "packets keep it" has_lease node1
 refuse "without a break" given_back
 
 # A stranger's packets do not: to what answers them nobody is at home.
-on web sh -c 'while :; do
+ip netns exec "$NS-web" sh -c 'while :; do
 	curl -4s -m 1 "http://$1:81/"; ping -c 1 -W 1 "$1"; sleep 0.3
 done' stranger "$a" >/dev/null 2>&1 &
 stranger=$!
