@@ -34,8 +34,8 @@ int		 netlink_link_cb(const struct nlmsghdr *, void *link);
 /* By name, or by index where that is NULL. */
 int		 netlink_link_get(const char *ifname, int index,
 		    struct netlink_link *);
-/* Of all interfaces; what changed meanwhile may be told twice. */
-int		 netlink_addr_dump(uint8_t family, mnl_cb_t, void *);
+/* All links, or addresses: RTM_GET...; after a change they may be told twice. */
+int		 netlink_dump(uint16_t type, uint8_t family, mnl_cb_t, void *);
 /* Begins one for an IPv4 route of ours; table 0: main. */
 struct nlmsghdr	*netlink_route(uint16_t type, uint16_t flags,
 		    struct in_addr dst, int plen, uint32_t metric,

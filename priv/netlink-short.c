@@ -117,7 +117,7 @@ addr_get(int ifindex, struct in_addr *v4)
 {
 	struct addr4 f = { .index = ifindex };
 
-	if (netlink_addr_dump(AF_INET, addr_cb, &f) == -1)
+	if (netlink_dump(RTM_GETADDR, AF_INET, addr_cb, &f) == -1)
 		return (-1);
 	*v4 = f.v4;
 	return (0);
@@ -236,20 +236,10 @@ ssize_t
 netlink_short_others(int outer, int *ifindexes, size_t max)
 {
 	struct others o = { outer, ifindexes, 0, max };
-	struct nlmsghdr *nh;
-	int tries;
 
-	for (tries = 0; tries < DUMP_TRIES; tries++) {
-		o.n = 0;
-		nh = netlink_request(RTM_GETLINK, NLM_F_DUMP);
-		((struct ifinfomsg *)mnl_nlmsg_put_extra_header(nh,
-		    sizeof(struct ifinfomsg)))->ifi_family = AF_UNSPEC;
-		if (netlink_talk(nh, others_cb, &o) == 0)
-			return ((ssize_t)o.n);
-		if (errno != EINTR)
-			break;
-	}
-	return (-1);
+	if (netlink_dump(RTM_GETLINK, AF_UNSPEC, others_cb, &o) == -1)
+		return (-1);
+	return ((ssize_t)o.n);
 }
 
 /*

@@ -323,16 +323,16 @@ netlink_addr_del(const char *ifname, struct in_addr v4, int plen)
 }
 
 int
-netlink_addr_dump(uint8_t family, mnl_cb_t cb, void *arg)
+netlink_dump(uint16_t type, uint8_t family, mnl_cb_t cb, void *arg)
 {
 	struct nlmsghdr *nh;
-	struct ifaddrmsg *ifa;
+	struct rtgenmsg *rt;
 	int tries;
 
 	for (tries = 0; tries < DUMP_TRIES; tries++) {
-		nh = netlink_request(RTM_GETADDR, NLM_F_DUMP);
-		ifa = mnl_nlmsg_put_extra_header(nh, sizeof(*ifa));
-		ifa->ifa_family = family;
+		nh = netlink_request(type, NLM_F_DUMP);
+		rt = mnl_nlmsg_put_extra_header(nh, sizeof(*rt));
+		rt->rtgen_family = family;
 		if (netlink_talk(nh, cb, arg) == 0)
 			return (0);
 		if (errno != EINTR)
@@ -384,7 +384,7 @@ netlink_addr_only(const char *ifname, struct in_addr v4)
 	memset(&o, 0, sizeof(o));
 	o.index = (uint32_t)index;
 	o.but = v4;
-	if (netlink_addr_dump(AF_INET, others_cb, &o) == -1)
+	if (netlink_dump(RTM_GETADDR, AF_INET, others_cb, &o) == -1)
 		return (-1);
 	for (i = 0; i < o.n; i++)
 		if (netlink_addr_del(ifname, o.v4[i], o.plen[i]) == -1 &&
@@ -608,7 +608,7 @@ index_of_addr(const struct in6_addr *v6)
 
 	memset(&s, 0, sizeof(s));
 	s.want = v6;
-	if (netlink_addr_dump(AF_INET6, addr_cb, &s) == -1)
+	if (netlink_dump(RTM_GETADDR, AF_INET6, addr_cb, &s) == -1)
 		return (-1);
 	if (s.index <= 0) {
 		errno = EADDRNOTAVAIL;
@@ -624,7 +624,7 @@ netlink_linklocal(const struct in6_addr *v6, struct in6_addr *ll)
 
 	memset(&s, 0, sizeof(s));
 	if ((s.index = index_of_addr(v6)) == -1 ||
-	    netlink_addr_dump(AF_INET6, addr_cb, &s) == -1)
+	    netlink_dump(RTM_GETADDR, AF_INET6, addr_cb, &s) == -1)
 		return (-1);
 	if (!s.found) {
 		errno = EADDRNOTAVAIL;

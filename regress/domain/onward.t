@@ -474,6 +474,26 @@ sed -i 's/^plane bpf interface/plane auto/' "$T/tep.conf"
 check "it starts as before" start tep
 check "past the kernel again" wait_for 15 onward
 
+# A kernel that does not tell of its structures.
+sbin=$SBIN
+mkdir "$T/plain"
+ln -s "$SBIN/dstmctl" "$T/plain/dstmctl"
+cat >"$T/plain/dstmd" <<-EOT
+	#!/bin/sh
+	mount -t tmpfs none /sys/kernel/btf && exec "$SBIN/dstmd" "\$@"
+EOT
+chmod +x "$T/plain/dstmd"
+stop tep
+SBIN=$T/plain
+check "without BTF it starts" start tep
+SBIN=$sbin
+check "all is the kernel's" wait_for 15 by_kernel
+check "by the outer interface" \
+    sh -c "ip netns exec '$NS-tep' ip route get '$a' | grep 'dev eth0'"
+stop tep
+check "with BTF it starts" start tep
+check "past the kernel again" wait_for 15 onward
+
 # What the kernel does not take back, in another host each: that there was a
 # rule for routes, the old iptables' hooks, and a bridge's with br_netfilter.
 another_tep() {

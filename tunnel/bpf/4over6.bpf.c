@@ -88,11 +88,8 @@ struct {
 	__type(value, __u64);
 } drops SEC(".maps");
 
-/*
- * What a processor has found out in one tick of the clock (1 to 10 ms), of
- * the lease that was last there: its next packets need not ask again.
- */
-struct turn {			/* see onward.h */
+/* How packets that are alike go on from their interface, see onward.h. */
+struct turn {
 	__u32	 other, by, tos;	/* of an IPv4 packet; other 0: none */
 	__u32	 ifindex, mtu, hop;	/* ifindex 0: none */
 	__u16	 dst[3], src[3];
@@ -100,6 +97,10 @@ struct turn {			/* see onward.h */
 	volatile __u64 device;	/* the kernel's own */
 };
 
+/*
+ * What a processor has found out in one tick of the clock (1 to 10 ms), of
+ * the lease that was last there: its next packets need not ask again.
+ */
 struct moment {
 	__u64	 tick, now;		/* CLOCK_BOOTTIME in ns, of its first */
 	__u32	 v4, slot;
@@ -289,6 +290,13 @@ measure(struct __sk_buff *skb, __u32 at, const struct ip4 *ip, __u32 len,
 	return (1);
 }
 
+/* The largest of the packets that it will be; hdr as of measure. */
+static __always_inline __u32
+largest(const struct __sk_buff *skb, __u32 len, __u32 hdr)
+{
+	return (skb->gso_size ? hdr + skb->gso_size : len);
+}
+
 static __always_inline void
 count(__u64 *packets, __u64 *bytes, __u32 segs, __u32 len)
 {
@@ -414,9 +422,7 @@ plan(struct __sk_buff *skb, __u32 at, struct bpf_state *st, struct job *j)
 static __always_inline int
 fits(const struct __sk_buff *skb, const struct job *j)
 {
-	__u32 size = skb->gso_size ? j->hdr + skb->gso_size : j->len;
-
-	return (size + OUTER <= j->m->mtu);
+	return (largest(skb, j->len, j->hdr) + OUTER <= j->m->mtu);
 }
 
 static __always_inline int
@@ -519,7 +525,8 @@ dstmd_out_ether(struct __sk_buff *skb)
 	    !LOAD(skb, 0, &eth) || !is_ours(skb, st, &eth))
 		return (TC_ACT_UNSPEC);
 	if (eth.proto != bpf_htons(PROTO_IPV4) ||
-	    plan(skb, ETH_LEN, st, &j) != TC_ACT_OK || asks(&j.s->asked_out, j.m, 0) ||
+	    plan(skb, ETH_LEN, st, &j) != TC_ACT_OK ||
+	    asks(&j.s->asked_out, j.m, 0) ||
 	    !route(skb, j.m, &j.out, j.ip.tos, 0) ||
 	    j.m->ifindex != skb->ifindex || !fits(skb, &j) ||
 	    !in_time(&j.s->out_busy, st, j.len + (j.segs - 1) * j.hdr))
@@ -612,7 +619,7 @@ dstmd_in_other(struct __sk_buff *skb)
 			return (TC_ACT_UNSPEC);
 	}
 	if (!measure(skb, ETH_LEN, &ip, len, &segs, &hdr) ||
-	    (size = skb->gso_size ? hdr + skb->gso_size : len) > st->mtu ||
+	    (size = largest(skb, len, hdr)) > st->mtu ||
 	    !onward(skb, &m->to, st->netns, 1, size))
 		return (TC_ACT_UNSPEC);
 	return (bpf_redirect(m->to.ifindex, 0));
@@ -710,8 +717,7 @@ dstmd_in_ether(struct __sk_buff *skb)
 	if ((void *)(e + 1) > (void *)(long)skb->data_end)
 		return (drop(QUEUE));
 	e->proto = bpf_htons(PROTO_IPV4);
-	return (hand_on(skb, st, s, m,
-	    skb->gso_size ? hdr + skb->gso_size : len));
+	return (hand_on(skb, st, s, m, largest(skb, len, hdr)));
 }
 
 /*

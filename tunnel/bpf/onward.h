@@ -152,10 +152,10 @@ others_have_a_say(const struct net_device *dev)
 }
 
 /*
- * The address of that Ethernet interface in the kernel's memory, 0: there is
- * none. In *at it loses the type that the verifier knows of a pointer.
+ * Where in the kernel's memory that Ethernet interface is: 1, or 0 there is
+ * none. In *at a pointer loses the type that the verifier knows of it.
  */
-static __always_inline __u64
+static __always_inline int
 find_device(const struct net *net, __u32 ifindex, volatile __u64 *at)
 {
 	const struct hlist_node *n;
@@ -170,8 +170,7 @@ find_device(const struct net *net, __u32 ifindex, volatile __u64 *at)
 		*at -= bpf_core_field_offset(struct net_device, index_hlist);
 		d = AT(net_device, *at);
 		if (d->ifindex == (int)ifindex)
-			return (d->type == ETHERNET && d->addr_len == MAC_LEN ?
-			    *at : 0);
+			return (d->type == ETHERNET && d->addr_len == MAC_LEN);
 		n = d->index_hlist.next;
 	}
 	return (0);
@@ -237,7 +236,7 @@ find_turn(struct __sk_buff *skb, struct turn *t, const struct net *net,
 	    fib.ifindex != skb->ifindex ||
 	    !look_up(skb, &fib, tos, src, dst, 0) ||
 	    fib.ifindex == skb->ifindex ||
-	    find_device(net, fib.ifindex, &t->device) == 0)
+	    !find_device(net, fib.ifindex, &t->device))
 		return;
 	t->ifindex = fib.ifindex;
 	t->mtu = fib.mtu_result;
